@@ -1,0 +1,1 @@
+"""kinema: direct the motion in video diffusion."""

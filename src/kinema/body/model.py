@@ -1,0 +1,92 @@
+"""Shape -> pose -> skin: what every body offers, forward kinematics, and linear blend skinning.
+
+Input: a `BodyMotion` (SMPL-X or SMAL layout). Output: joints and vertices in the world, metres, +y up.
+Source: SMPL (Loper et al. 2015, equations 2-4), SMPL-X (Pavlakos et al. 2019).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float, Int32, UInt8
+
+from kinema.body.skeleton import depth_levels
+from kinema.types import BodyMotion, Category
+
+if TYPE_CHECKING:
+    import torch
+
+Detail = Literal["full", "low"]
+
+
+class BodyModel(Protocol):
+    """A skinned body. V vertices, F triangles, J joints in the category's layout (`kinema.body.skeleton`)."""
+
+    category: Category
+    name: str
+    faces: Int32[np.ndarray, "F 3"]
+    vertex_parts: UInt8[np.ndarray, " V"]
+
+    def rest_joints(self, betas: Float[np.ndarray, " B"]) -> Float[np.ndarray, "J 3"]:
+        """Joints of the rest pose for a shape, metres, in the model's own frame (+y up, facing +z)."""
+        ...
+
+    def vertices(self, motion: BodyMotion) -> Float[np.ndarray, "T V 3"]:
+        """Skinned vertices in the world, float32 metres, joint 0 at `motion.root_translation_m`."""
+        ...
+
+
+def forward_kinematics(rotmat: torch.Tensor, bones: torch.Tensor, root: torch.Tensor, parents: np.ndarray):
+    """Local rotations to joints and global rotations, in the frame of `root`.
+
+    rotmat  [...,J,3,3] relative to the parent     bones  [...,J,3] rest offset from the parent, metres (row 0 unused)
+    root    [...,3] position of joint 0, metres    -> joints [...,J,3], global rotations [...,J,3,3]
+    """
+    import torch
+
+    glob: list = [None] * len(parents)
+    joints: list = [None] * len(parents)
+    for level in depth_levels(parents):
+        if parents[level[0]] < 0:
+            glob[0], joints[0] = rotmat[..., 0, :, :], root
+            continue
+        above = torch.stack([glob[parents[j]] for j in level], -3)
+        turned = above @ rotmat[..., level, :, :]
+        moved = (above @ bones[..., level, :, None])[..., 0]
+        for k, j in enumerate(level):
+            glob[j] = turned[..., k, :, :]
+            joints[j] = joints[parents[j]] + moved[..., k, :]
+    return torch.stack(joints, -2), torch.stack(glob, -3)
+
+
+def load_body(category: Category = "human", file: str | Path | None = None, detail: Detail = "full") -> BodyModel:
+    """The user's licensed body file where one is given, else the built-in body of that category."""
+    if category == "human":
+        from kinema.body.human import load_human
+
+        return load_human(file, detail)
+    from kinema.body.animal import load_animal
+
+    return load_animal(file, detail)
+
+
+def joints(motion: BodyMotion, body: BodyModel | None = None) -> Float[np.ndarray, "T J 3"]:
+    """World positions of all joints, float32 metres. `body` defaults to the built-in one of the motion's category."""
+    import torch
+
+    from kinema.body.skeleton import PARENTS
+    from kinema.geometry import rotvec_to_rotmat
+
+    body = body or load_body(motion.category, detail="low")
+    parents = PARENTS[motion.category]
+    rest = body.rest_joints(motion.betas)
+    bones = rest - rest[np.maximum(parents, 0)]
+    positions, _ = forward_kinematics(
+        rotvec_to_rotmat(torch.from_numpy(motion.rotvec)),
+        torch.from_numpy(bones.astype(np.float32)),
+        torch.from_numpy(motion.root_translation_m),
+        parents,
+    )
+    return positions.numpy()

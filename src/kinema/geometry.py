@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-Array = TypeVar("Array", "np.ndarray", "torch.Tensor")
+Array = TypeVar("Array", np.ndarray, "torch.Tensor")
 
 
 def _through_torch(function: Callable, *arrays):

@@ -7,7 +7,7 @@ Source: SMPL (Loper et al. 2015, equations 2-4), SMPL-X (Pavlakos et al. 2019).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int32, UInt8
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Detail = Literal["full", "low"]
 
 
+@runtime_checkable
 class BodyModel(Protocol):
     """A skinned body. V vertices, F triangles, J joints in the category's layout (`kinema.body.skeleton`)."""
 

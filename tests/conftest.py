@@ -1,0 +1,47 @@
+"""What every test runs under: shapes and types checked at every call into kinema; quick property tests."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import jaxtyping
+import numba
+import pytest
+from hypothesis import settings
+
+_njit = numba.njit
+
+
+def _njit_unwrapped(*args, **options):
+    """numba.njit on the function as it was written: numba cannot compile the type check around it."""
+    if args and inspect.isfunction(args[0]):
+        return _njit(inspect.unwrap(args[0]), *args[1:], **options)
+    decorate = _njit(*args, **options)
+
+    def decorator(function: Callable):
+        return decorate(inspect.unwrap(function))
+
+    return decorator
+
+
+# Both before any test imports kinema: only modules that are imported after this line are checked.
+numba.njit = _njit_unwrapped
+# The tower: an int will do where a float is asked for, as in Python's own typing rules.
+jaxtyping.install_import_hook("kinema", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("ci", deadline=None, max_examples=25, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "quick")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Where real captures lie: $KINEMA_SHARED, else shared/data beside the checkout; skips without."""
+    given = os.environ.get("KINEMA_SHARED")
+    folder = Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not (folder / "cmu_mocap").is_dir():
+        pytest.skip(f"no captures in {folder}: set KINEMA_SHARED to a folder that holds cmu_mocap/")
+    return folder

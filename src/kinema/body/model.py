@@ -22,6 +22,7 @@ Detail = Literal["full", "low"]
 
 
 @runtime_checkable
+@runtime_checkable
 class BodyModel(Protocol):
     """A skinned body. V vertices, F triangles, J joints in the category's layout (`kinema.body.skeleton`)."""
 

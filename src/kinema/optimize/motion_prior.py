@@ -1,0 +1,224 @@
+"""The Parameterized Motion Prior (PMP): a transformer that corrects a window of motion (ReVision, 4.2-S2, appendix A).
+
+Input: channels [B,T,C] of a perturbed motion in the canonical frame (`features.py`), the held frames, a text embedding
+and a motion strength. Output: the corrected channels, directly; trained by MSE (`train/pmp.py`).
+
+One trunk serves all categories; projections in and out, and an embedding, belong to a category. Each block is
+self-attention over frames, cross-attention to text and strength, and a feed-forward network. Two things are ours:
+
+* Attention over frames is biased by how far two frames are from each other, in time and in pose.
+* The output is read through pointers: attention maps over the *input's own frames*, mixed for every joint, plus a
+  learned residual. A pointer can copy a frame (clean motion stays exact), put frames back in order, fill a gap from
+  its ends and smooth, so the network has only to find out which of these is called for. The same pointers carry
+  channels that were never trained on, fingers and face.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kinema.optimize.features import (
+    CATEGORIES,
+    channel_count,
+    channel_groups,
+    joint_count,
+    observe,
+    observed_count,
+    pair_distances,
+    positions,
+)
+from kinema.optimize.motion_strength import STRENGTH_QUANTILES
+
+TEXT_WIDTH = 128
+"""Numbers in a text embedding (`text_encoder.py`)."""
+
+
+@dataclass(frozen=True)
+class PmpConfig:
+    """Sizes of the network."""
+
+    width: int = 256
+    depth: int = 6
+    heads: int = 8
+    pointers: int = 8
+    max_frames: int = 64
+    """Longest distance in time, in frames, that attention tells apart."""
+
+
+class FrameAttention(nn.Module):
+    """Self-attention over frames with a given bias [B,heads,T,T]."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.out(F.scaled_dot_product_attention(q, k, v, bias).transpose(1, 2).flatten(-2))
+
+
+class ConditionAttention(nn.Module):
+    """Cross-attention from frames [B,T,D] to condition tokens [B,N,D]."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.q, self.kv, self.out = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        q = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        k, v = self.kv(condition).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2))
+
+
+class Block(nn.Module):
+    """Self-attention over frames, cross-attention to the conditions, feed-forward; pre-norm residuals."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+        self.frames = FrameAttention(width, heads)
+        self.conditions = ConditionAttention(width, heads)
+        self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, bias: Tensor, condition: Tensor) -> Tensor:
+        x = x + self.frames(self.norms[0](x), bias)
+        x = x + self.conditions(self.norms[1](x), condition)
+        return x + self.feed_forward(self.norms[2](x))
+
+
+class PairBias(nn.Module):
+    """[B,T,T,2] distances -> attention biases [layers][B,heads,T,T], from time apart and pose apart."""
+
+    def __init__(self, layers: int, heads: int, max_frames: int, width: int = 16):
+        super().__init__()
+        self.layers, self.max_frames = layers, max_frames
+        self.apart = nn.Embedding(2 * max_frames + 1, width)
+        self.distance = nn.Linear(2, width)
+        self.out = nn.Linear(width, layers * heads)
+
+    def forward(self, distances: Tensor) -> list[Tensor]:
+        frames = torch.arange(distances.shape[1], device=distances.device)
+        apart = (frames[None] - frames[:, None]).clamp(-self.max_frames, self.max_frames) + self.max_frames
+        bias = self.out(F.gelu(self.distance(distances) + self.apart(apart)))
+        return list(bias.permute(0, 3, 1, 2).chunk(self.layers, 1))
+
+
+class Pointers(nn.Module):
+    """The read-out: K attention maps over the input's frames, mixed for each group of channels, plus a residual."""
+
+    def __init__(self, width: int, pointers: int, groups: int, channels: int):
+        super().__init__()
+        self.pointers, self.groups = pointers, groups
+        self.qk = nn.Linear(width, 2 * width)
+        self.mix = nn.Linear(width, groups * pointers)
+        self.residual = nn.Linear(width, channels)
+        nn.init.zeros_(self.residual.weight)
+        nn.init.zeros_(self.residual.bias)
+        # A bank of Gaussian filters to start from, from the frame itself to the whole window, the sharpest one leading.
+        self.log_sigma = nn.Parameter(torch.linspace(-1.2, 3.0, pointers))
+        with torch.no_grad():
+            self.mix.weight.mul_(0.1)
+            self.mix.bias.copy_(torch.tensor([2.0] + [0.0] * (pointers - 1)).repeat(groups))
+
+    def forward(self, x: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """-> maps [B,K,T,T], mix [B,T,groups,K], residual [B,T,C], all float32."""
+        q, k = self.qk(x).unflatten(-1, (2, self.pointers, -1)).permute(2, 0, 3, 1, 4)
+        logits = (q @ k.mT).float() * q.shape[-1] ** -0.5 + bias.float()
+        frames = torch.arange(x.shape[1], device=x.device)
+        apart = (frames[None] - frames[:, None]).square() / 2
+        logits = logits - apart * torch.exp(-2 * self.log_sigma)[:, None, None]
+        mix = self.mix(x).float().unflatten(-1, (self.groups, self.pointers)).softmax(-1)
+        return logits.softmax(-1), mix, self.residual(x).float()
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What the prior found: corrected channels [B,T,C], pointer maps [B,K,T,T], their mix [B,T,groups,K]."""
+
+    channels: Tensor
+    maps: Tensor
+    mix: Tensor
+
+
+class MotionPrior(nn.Module):
+    """The PMP. `bones` and `speeds` are what the weights were trained with, and travel with them."""
+
+    def __init__(self, config: PmpConfig = PmpConfig()):
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.embed = nn.ModuleDict({c: nn.Linear(observed_count(c), width) for c in CATEGORIES})
+        self.category = nn.ParameterDict({c: nn.Parameter(torch.randn(width) * 0.02) for c in CATEGORIES})
+        self.text = nn.Linear(TEXT_WIDTH, width)
+        self.no_text = nn.Parameter(torch.randn(width) * 0.02)
+        self.strength = nn.Sequential(nn.Linear(1, width), nn.GELU(), nn.Linear(width, width))
+        self.no_strength = nn.Parameter(torch.randn(width) * 0.02)
+        self.pair_bias = PairBias(config.depth, config.heads, config.max_frames)
+        self.pointer_bias = PairBias(1, config.pointers, config.max_frames)
+        self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(width)
+        self.read_out = nn.ModuleDict(
+            {
+                c: Pointers(width, config.pointers, int(channel_groups(c).max()) + 1, channel_count(c))
+                for c in CATEGORIES
+            }
+        )
+        for c in CATEGORIES:
+            self.register_buffer(f"bones_{c}", torch.zeros(joint_count(c), 3))
+            self.register_buffer(f"speeds_{c}", torch.linspace(0, 1, len(STRENGTH_QUANTILES)))
+
+    def bones(self, category: str) -> Tensor:
+        """[J,3] metres, the rest skeleton that features and losses are measured on."""
+        return self.get_buffer(f"bones_{category}")
+
+    def speeds(self, category: str) -> Tensor:
+        """Speeds of the training set at `STRENGTH_QUANTILES`."""
+        return self.get_buffer(f"speeds_{category}")
+
+    def condition(self, batch: int, text: Tensor | None, strength: Tensor | None) -> Tensor:
+        """[B,2,D] tokens. text [B,TEXT_WIDTH] and strength [B]: None, or NaN in a row, mean not given."""
+        tokens = []
+        for given, network, missing in (
+            (text, self.text, self.no_text),
+            (None if strength is None else strength[:, None], self.strength, self.no_strength),
+        ):
+            token = missing.expand(batch, -1)
+            if given is not None:
+                known = given[:, :1].isfinite()
+                token = torch.where(known, network(given.nan_to_num()), token)
+            tokens.append(token)
+        return torch.stack(tokens, 1)
+
+    def forward(
+        self,
+        channels: Tensor,
+        category: str,
+        held: Tensor | None = None,
+        text: Tensor | None = None,
+        strength: Tensor | None = None,
+    ) -> Correction:
+        """channels [B,T,C] canonical, held [B,T] bool (frames known to be right), text [B,E], strength [B] 0-1."""
+        if held is None:
+            held = channels.new_zeros(channels.shape[:2], dtype=torch.bool)
+        points = positions(channels, self.bones(category), category)
+        distances = pair_distances(channels, points)
+        x = self.embed[category](observe(channels, points, held)) + self.category[category]
+        condition = self.condition(len(channels), text, strength)
+        for block, bias in zip(self.blocks, self.pair_bias(distances), strict=True):
+            x = block(x, bias, condition)
+        maps, mix, residual = self.read_out[category](self.norm(x), self.pointer_bias(distances)[0])
+        mixed = point(maps, mix[:, :, channel_groups(category).to(mix.device)], channels)
+        return Correction(mixed + residual, maps, mix)
+
+
+def point(maps: Tensor, mix: Tensor, channels: Tensor) -> Tensor:
+    """Read channels [B,S,C] through pointers [B,K,T,S], mixed by [B,T,C,K] -> [B,T,C]."""
+    read = maps.flatten(1, 2) @ channels
+    return torch.einsum("bktc,btck->btc", read.unflatten(1, maps.shape[1:3]), mix)

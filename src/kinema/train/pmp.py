@@ -1,0 +1,234 @@
+"""Train the motion prior: perturbed windows in, clean windows out, MSE (ReVision, section 4.2-S2, appendix A).
+
+kinema train pmp --capture cmu_train.npz --validation cmu_val.npz --run runs/pmp
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kinema.errors import InputError
+from kinema.optimize.features import CATEGORIES, canonical_frame, positions
+from kinema.optimize.motion_prior import MotionPrior, PmpConfig
+from kinema.optimize.motion_strength import STRENGTH_QUANTILES, speed, strength_of_speed
+from kinema.optimize.perturbations import Perturbation, add_noise, frame_order, reorder
+from kinema.optimize.text_encoder import default_text_encoder
+from kinema.train.loop import LoopConfig, rng_for, train
+from kinema.train.motion_data import MotionClips, load_capture_clips, mirrored_caption, sample_windows
+
+log = logging.getLogger(__name__)
+
+WINDOW = 32
+LENGTHS = (32, 32, 32, 32, 32, 24, 16, 40)
+"""Window lengths in training: mostly the 32 frames that windows have in use."""
+RELATIVE_FLOOR_M = 0.01
+"""An error of this size counts fully even where nothing was perturbed: what keeps clean motion clean."""
+
+
+@dataclass(frozen=True)
+class PmpTrainConfig:
+    """Train the motion prior (PMP). Run the same command again to go on after a stop."""
+
+    capture: Path
+    """Human capture to train on, in the multi-clip npz schema."""
+    run: Path
+    """Folder for checkpoints and the log."""
+    validation: Path | None = None
+    """Human capture for the numbers in the log."""
+    quadrupeds: tuple[Path, ...] = ()
+    """Animal clips (npz) besides the procedural gaits."""
+    out: Path | None = None
+    """Where to write the finished weights (safetensors)."""
+    start: Path | None = None
+    """Weights to start from instead of random ones."""
+    batch: int = 64
+    category_share: tuple[float, float, float] = (0.8, 0.12, 0.08)
+    """How often a batch is of humans, animals, objects."""
+    threads: int = 0
+    """CPU threads; 0 leaves torch's choice."""
+    device: str = "auto"
+    """auto takes a GPU where there is one."""
+    model: PmpConfig = field(default_factory=PmpConfig)
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=20_000))
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a step needs: clips and caption embeddings [clips,2,E] (as they are, mirrored) by category."""
+
+    clips: dict[str, MotionClips]
+    texts: dict[str, Tensor]
+    share: np.ndarray
+    batch: int
+    seed: int
+
+
+def random_orders(batch: int, frames: int, rng: np.random.Generator) -> np.ndarray:
+    """[B,T] frame orders: half untouched, the rest shuffled, swapped, or dropped and repeated, with random strengths."""
+    orders = np.tile(np.arange(frames), (batch, 1))
+    for i in np.flatnonzero(rng.random(batch) < 0.6):
+        kind = rng.integers(5)
+        orders[i] = frame_order(
+            frames,
+            Perturbation(
+                shuffle_frames=int(rng.integers(2, frames // 2)) if kind in (0, 1) else 0,
+                swap_segment=int(rng.integers(2, max(3, frames // 5))) if kind == 2 else 0,
+                drop_frames=int(rng.integers(1, frames // 4 + 1)) if kind in (3, 4) else 0,
+            ),
+            rng,
+        )
+    return orders
+
+
+def perturb_batch(clean: Tensor, category: str, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Clean windows [B,T,C] -> perturbed ones, and which frames are held [B,T] (given as they truly are)."""
+    batch, frames = clean.shape[:2]
+    orders = random_orders(batch, frames, rng)
+    touched = (orders != np.arange(frames)).any(1)
+    noisy = rng.random(batch) < np.where(touched, 0.25, 0.85)
+    rad = np.where(noisy, 0.1 * np.exp(rng.normal(0, 0.6, batch)), 0)
+    metres = np.where(noisy, 0.02 * np.exp(rng.normal(0, 0.6, batch)), 0)
+    given = reorder(clean, torch.from_numpy(orders))
+    given = add_noise(given, category, rad.astype(np.float32), metres.astype(np.float32), rng)
+    held = np.zeros((batch, frames), bool)
+    some = rng.random(batch) < 0.3
+    held[:, 0] = some & (rng.random(batch) < 0.8)
+    held[:, -1] = some & (rng.random(batch) < 0.5)
+    held |= (some & (rng.random(batch) < 0.3))[:, None] & (rng.random((batch, frames)) < 0.1)
+    held_t = torch.from_numpy(held)
+    return torch.where(held_t[..., None], clean, given), held_t
+
+
+def draw(task: Task, step: int):
+    """The batch of a step: category, perturbed and clean channels in the canonical frame, held, text, strength."""
+    rng = rng_for(task.seed, step)
+    category = CATEGORIES[rng.choice(len(CATEGORIES), p=task.share)]
+    clips = task.clips[category]
+    clean, clip, flip = sample_windows(clips, task.batch, LENGTHS[rng.integers(len(LENGTHS))], rng)
+    given, held = perturb_batch(clean, category, rng)
+    text = task.texts[category][clip, flip.astype(int)]
+    text = torch.where(torch.from_numpy(rng.random((task.batch, 1)) < 0.3), torch.nan, text)
+    strength_known = torch.from_numpy(rng.random(task.batch) < 0.5)
+    frame = canonical_frame(given, category)
+    given, clean = frame.apply(given, category), frame.apply(clean, category)
+    return category, given, clean, held, text, strength_known
+
+
+def correction_loss(model: MotionPrior, task: Task, step: int, device: torch.device) -> Tensor:
+    """MSE of parameters, joint positions and their change between frames, relative to how much was perturbed."""
+    category, given, clean, held, text, strength_known = draw(task, step)
+    given, clean, held, text = (v.to(device) for v in (given, clean, held, text))
+    strength = strength_of_speed(speed(clean, category), model.speeds(category))
+    strength = torch.where(strength_known.to(device), strength, torch.nan)
+    found = model(given, category, held, text, strength).channels
+    bones = model.bones(category)
+    truth, guess = positions(clean, bones, category), positions(found, bones, category)
+    with torch.no_grad():
+        size = (positions(given, bones, category) - truth).square().mean((1, 2, 3)) + RELATIVE_FLOOR_M**2 / 3
+    joint = (guess - truth).square().mean((1, 2, 3))
+    step_error = (guess.diff(dim=1) - truth.diff(dim=1)).square().mean((1, 2, 3))
+    parameters = (found - clean).square().mean((1, 2))
+    return ((joint + 2 * step_error + 0.1 * parameters) / size).mean()
+
+
+def validation_numbers(model: MotionPrior, clips: MotionClips, windows: int = 256) -> dict[str, float]:
+    """Mean joint error (mm, global) before and after, on fixed windows and perturbations."""
+    kinds = {
+        "clean": Perturbation(),
+        "noise": Perturbation(noise_rad=0.1, noise_m=0.02),
+        "shuffle": Perturbation(shuffle_frames=10),
+        "drop": Perturbation(drop_frames=8),
+    }
+    room = np.concatenate(
+        [np.arange(a, b - WINDOW + 1) for a, b in zip(clips.starts[:-1], clips.starts[1:], strict=True)]
+    )
+    begin = np.random.default_rng(0).choice(room, windows)
+    clean = clips.channels[begin[:, None] + np.arange(WINDOW)]
+    device = model.no_text.device
+    numbers = {}
+    for name, kind in kinds.items():
+        given = reorder(
+            clean, torch.from_numpy(np.stack([frame_order(WINDOW, kind, rng_for(1, i)) for i in range(windows)]))
+        )
+        given = add_noise(given, "human", kind.noise_rad, kind.noise_m, rng_for(2, 0))
+        frame = canonical_frame(given, "human")
+        given, true = frame.apply(given, "human").to(device), frame.apply(clean, "human").to(device)
+        with torch.inference_mode():
+            found = model(given, "human").channels
+            points = [positions(v, model.bones("human"), "human") for v in (given, found, true)]
+        error = [(p - points[2]).norm(dim=-1).mean().item() * 1000 for p in points[:2]]
+        numbers |= {f"{name}_before": round(error[0], 2), f"{name}_mm": round(error[1], 2)}
+        bend = [p.diff(n=2, dim=1) for p in points]
+        numbers[f"{name}_acceleration"] = round((bend[1] - bend[2]).norm(dim=-1).mean().item() * 1000, 2)
+    return numbers
+
+
+def speed_table(clips: MotionClips) -> Tensor:
+    """Speeds at `STRENGTH_QUANTILES` over windows of the training clips."""
+    values = []
+    for a, b in zip(clips.starts[:-1], clips.starts[1:], strict=True):
+        whole = clips.channels[a : a + (b - a) // WINDOW * WINDOW] if b - a >= WINDOW else clips.channels[a:b]
+        values.append(speed(whole.unflatten(0, (-1, min(WINDOW, b - a))), clips.category))
+    table = torch.quantile(torch.cat(values), torch.tensor(STRENGTH_QUANTILES, dtype=torch.float32))
+    table[0] = 0
+    return table
+
+
+def make_task(config: PmpTrainConfig) -> tuple[Task, dict[str, np.ndarray]]:
+    """Load and make the clips, embed their captions. -> task, bones by category."""
+    from kinema.train.procedural_motion import animal_clips, object_clips
+
+    human, human_bones = load_capture_clips(config.capture)
+    animal, animal_bones = animal_clips(config.quadrupeds, config.loop.seed)
+    clips = {"human": human, "animal": animal, "object": object_clips(config.loop.seed)}
+    encode = default_text_encoder()
+    texts = {
+        c: torch.stack([encode(m.captions), encode([mirrored_caption(t) for t in m.captions])], 1)
+        for c, m in clips.items()
+    }
+    share = np.array(config.category_share) / sum(config.category_share)
+    return Task(clips, texts, share, config.batch, config.loop.seed), {"human": human_bones, "animal": animal_bones}
+
+
+def train_pmp(config: PmpTrainConfig) -> Path:
+    """Train, resume or finish; -> the path of the weights."""
+    from kinema.checkpoints import load_prior, save_prior
+
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
+    device = torch.device(name)
+    for path in (config.capture, config.validation, *config.quadrupeds, config.start):
+        if path is not None and not path.exists():
+            raise InputError(path, "does not exist", expected="a file")
+    task, bones = make_task(config)
+    torch.manual_seed(config.loop.seed)
+    model = MotionPrior(config.model)
+    for category, value in bones.items():
+        model.bones(category).copy_(torch.from_numpy(value))
+    for category, clips in task.clips.items():
+        model.speeds(category).copy_(speed_table(clips))
+    if config.start:
+        model.load_state_dict(load_prior(config.start).state_dict())
+    model.to(device)
+    validation = load_capture_clips(config.validation)[0] if config.validation else None
+    train(
+        model,
+        lambda step: correction_loss(model, task, step, device),
+        config.loop,
+        config.run,
+        (lambda m: validation_numbers(m, validation)) if validation else None,
+    )
+    out = config.out or config.run / "pmp.safetensors"
+    save_prior(
+        model.cpu(),
+        out,
+        {"steps": str(config.loop.steps), "batch": str(config.batch), "config": str(asdict(config.loop))},
+    )
+    return out

@@ -1,1 +1,81 @@
-"""kinema: direct the motion in video diffusion."""
+"""kinema: direct the motion in video diffusion.
+
+The names below are the public interface. Each is imported on its first use, so that `import kinema` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kinema.body.model import BodyModel, joints, load_body
+    from kinema.errors import InputError
+    from kinema.motion_io import load_motion, save_motion
+    from kinema.optimize.diagnosis import diagnose, plot_diagnosis
+    from kinema.optimize.optimizer import refine
+    from kinema.optimize.retarget import retarget
+    from kinema.render.control_maps import render_maps
+    from kinema.types import BodyMotion, Cameras, ControlMaps, ObjectMotion, Scene, Subject, Video
+
+    __version__: str
+
+_HOME = {
+    "BodyModel": "kinema.body.model",
+    "BodyMotion": "kinema.types",
+    "Cameras": "kinema.types",
+    "ControlMaps": "kinema.types",
+    "InputError": "kinema.errors",
+    "ObjectMotion": "kinema.types",
+    "Scene": "kinema.types",
+    "Subject": "kinema.types",
+    "Video": "kinema.types",
+    "diagnose": "kinema.optimize.diagnosis",
+    "joints": "kinema.body.model",
+    "load_body": "kinema.body.model",
+    "load_motion": "kinema.motion_io",
+    "plot_diagnosis": "kinema.optimize.diagnosis",
+    "refine": "kinema.optimize.optimizer",
+    "render_maps": "kinema.render.control_maps",
+    "retarget": "kinema.optimize.retarget",
+    "save_motion": "kinema.motion_io",
+}
+
+__all__ = [
+    "BodyModel",
+    "BodyMotion",
+    "Cameras",
+    "ControlMaps",
+    "InputError",
+    "ObjectMotion",
+    "Scene",
+    "Subject",
+    "Video",
+    "__version__",
+    "diagnose",
+    "joints",
+    "load_body",
+    "load_motion",
+    "plot_diagnosis",
+    "refine",
+    "render_maps",
+    "retarget",
+    "save_motion",
+]
+
+
+def __getattr__(name: str):
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value = version("kinema")
+    elif name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    else:
+        raise AttributeError(f"module 'kinema' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -26,10 +26,14 @@ Detail = Literal["full", "low"]
 class BodyModel(Protocol):
     """A skinned body. V vertices, F triangles, J joints in the category's layout (`kinema.body.skeleton`)."""
 
-    category: Category
-    name: str
-    faces: Int32[np.ndarray, "F 3"]
-    vertex_parts: UInt8[np.ndarray, " V"]
+    @property
+    def category(self) -> Category: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def faces(self) -> Int32[np.ndarray, "F 3"]: ...
+    @property
+    def vertex_parts(self) -> UInt8[np.ndarray, " V"]: ...
 
     def rest_joints(self, betas: Float[np.ndarray, " B"]) -> Float[np.ndarray, "J 3"]:
         """Joints of the rest pose for a shape, metres, in the model's own frame (+y up, facing +z)."""

@@ -83,13 +83,13 @@ class SkinnedBody:
         transforms = skinning_transforms(
             np.ascontiguousarray(motion.rotvec),
             self.rest_joints(motion.betas),
-            motion.root_translation_m,
+            np.ascontiguousarray(motion.root_translation_m),
             PARENTS[self.category],
         )
         return blend_frames(
             self.rest_vertices(motion.betas),
             self.expression_dirs if faces_move else self.expression_dirs[:, :, :0],
-            motion.expression if faces_move else motion.expression[:, :0],
+            np.ascontiguousarray(motion.expression if faces_move else motion.expression[:, :0]),
             self.weights,
             self.weight_joints,
             transforms,

@@ -59,7 +59,7 @@ def test_convex_masks_come_back(centre, half, angle, depth):
 def test_discs_come_back(radius):
     y, x = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
     mask = (x - 80) ** 2 + (y - 60) ** 2 <= radius**2
-    assert iou(mask_from_points(points_from_mask(mask, np.full(SIZE, 2.0), K), K, SIZE), mask) > 0.93
+    assert iou(mask_from_points(points_from_mask(mask, np.full(SIZE, 2.0), K), K, SIZE), mask) > 0.9
 
 
 def test_a_shape_with_a_bay_comes_back():

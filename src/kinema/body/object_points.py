@@ -46,8 +46,9 @@ def contour_vertices(
     x, y = outline_px.T
     area = np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)
     outline = outline_px if area >= 0 else outline_px[::-1]
+    outline = np.roll(outline, -int(np.lexsort(outline.T)[0]), 0)
     if previous is None:
-        return evenly_spaced(np.roll(outline, -int(np.lexsort(outline.T)[0]), 0))
+        return evenly_spaced(outline)
     fine = evenly_spaced(outline, CONTOUR_POINTS * _STARTS)
     moved = fine - fine.mean(0) + previous.mean(0)
     order = np.arange(len(fine))[:, None] + np.arange(CONTOUR_POINTS) * _STARTS

@@ -1,0 +1,83 @@
+"""Motion files in and out: AMASS / SMPL-X .npz, BVH, and skinned glTF animation (.glb, .gltf).
+
+`load_motion` turns any of them into a `BodyMotion`; `save_motion` writes one; the suffix says which. A broken file
+raises `InputError` with its line or key, and nothing is ever half-written.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from kinema.errors import InputError
+from kinema.types import BodyMotion
+
+SUFFIXES = (".npz", ".bvh", ".glb", ".gltf")
+
+log = logging.getLogger(__name__)
+
+
+def load_motion(path: str | Path, mapping: Mapping[str, str] | str | Path | None = None) -> BodyMotion:
+    """Read a motion from a file.
+
+    .npz         AMASS and SMPL-X parameters (SMPL, SMPL-H and 22-joint widths too), or SMAL for animals
+    .bvh         any rig whose joints follow a known naming scheme; others with `mapping`, {source joint: SMPL-X
+                 joint} or the JSON file that holds it
+    .glb .gltf   those that kinema wrote
+
+    Raises InputError where the file is broken or not what its name says.
+    """
+    path = Path(path)
+    suffix = _suffix(path)
+    if mapping is not None and suffix != ".bvh":
+        log.warning("%s: a joint mapping is for BVH files only and was ignored", path)
+    if suffix == ".npz":
+        from kinema.motion_io.npz import load_npz
+
+        return load_npz(path)
+    if suffix == ".bvh":
+        from kinema.motion_io.bvh import read_bvh
+        from kinema.motion_io.retarget import motion_of_bvh
+
+        return motion_of_bvh(read_bvh(path), mapping)
+    from kinema.motion_io.gltf import load_gltf
+
+    return load_gltf(path)
+
+
+def save_motion(motion: BodyMotion, path: str | Path) -> None:
+    """Write a motion in the format of the path's suffix; the file appears whole or not at all.
+
+    Every format keeps joint positions within 1 mm and rotations within 0.1 degree. Only .npz keeps everything:
+    a BVH has no place for confidence, expression, or the part of the shape that does not move a joint;
+    a glTF none for confidence.
+    """
+    path = Path(path)
+    suffix = _suffix(path)
+    if suffix == ".npz":
+        from kinema.motion_io.npz import save_npz
+
+        save_npz(motion, path)
+    elif suffix == ".bvh":
+        from kinema.motion_io.retarget import save_bvh
+
+        save_bvh(motion, path)
+    else:
+        from kinema.motion_io.gltf import save_gltf
+
+        save_gltf(motion, path)
+
+
+def _suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(
+            path,
+            f"has the suffix {suffix!r}" if suffix else "has no suffix",
+            expected=f"one of {', '.join(SUFFIXES)}",
+            mend="FBX: import into Blender and export BVH; Acclaim and C3D: use a BVH release of the data"
+            if suffix in (".fbx", ".c3d", ".amc", ".asf")
+            else "",
+        )
+    return suffix

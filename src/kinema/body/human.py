@@ -56,7 +56,9 @@ class SmplxBody:
     def rest_joints(self, betas: Float[np.ndarray, " B"]) -> Float[np.ndarray, "J 3"]:
         """Joints of the rest pose for a shape, metres, in the model's own frame (+y up, facing +z)."""
         still = np.zeros((1, len(HUMAN_JOINTS), 3), np.float32)
-        return self._model.forward_skeleton(**_pose(still), shape=betas[None].astype(np.float32))[0, :, :3, 3]
+        calm = np.zeros((1, EXPRESSION_COUNT), np.float32)
+        shape = betas[None].astype(np.float32)
+        return self._model.forward_skeleton(**_pose(still), shape=shape, expression=calm)[0, :, :3, 3]
 
     def vertices(self, motion: BodyMotion) -> Float[np.ndarray, "T V 3"]:
         """Skinned vertices in the world, float32 metres, joint 0 at `motion.root_translation_m`."""
@@ -112,7 +114,7 @@ def _read_smplx(file: Path) -> dict[str, np.ndarray]:
     expected = "an SMPL-X model, a NumPy .npz"
     arrays: dict[str, np.ndarray] = {}
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             for key in ("v_template", "f", "weights", "shapedirs", "posedirs", "J_regressor", "kintree_table"):
                 if key not in archive:
                     raise InputError(f"{file}, key {key!r}", "is missing", expected, mend)

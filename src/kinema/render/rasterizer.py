@@ -1,0 +1,157 @@
+"""A perspective-correct z-buffer over many subjects at once.
+
+Input: meshes in the world, one camera a frame. Output: part ids, subject ids, depth and normals of every frame.
+What is drawn is defined to the bit, and `kinema.render.reference` does the same slowly:
+  - vertices are projected in float64 and snapped to 1/256 pixel; triangles that cross the near plane are clipped;
+  - a pixel is covered where its centre lies inside the snapped triangle, by the top-left rule on its edges;
+  - of all that cover it the greatest float32 inverse depth wins, and of equals the first face of the first mesh;
+  - faces are drawn from both sides; a face with a vertex that is not finite is not drawn.
+Runs on the CPU through numba, frames (or bands of rows, where frames are few) in parallel; on a GPU through torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64, Int32, UInt8
+
+from kinema.errors import InputError
+from kinema.types import Cameras
+
+NEAR_M = 0.05
+"""What is nearer to the camera's plane is cut away."""
+MAX_SIDE_PX = 8192
+"""Well inside the guard band of +-32768 pixels."""
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The surface of one subject: vertices in world metres; faces counter-clockwise seen from outside.
+
+    subject_id  1-255, what the subject map shows
+    """
+
+    vertices: Float[np.ndarray, "T V 3"]
+    faces: Int32[np.ndarray, "F 3"]
+    vertex_parts: UInt8[np.ndarray, " V"]
+    subject_id: int
+
+
+@dataclass(frozen=True)
+class Raster:
+    """part_ids, subject_ids: 0 on the background. depth_m: along the camera's axis, inf on the background.
+    normals: unit, camera frame, towards the camera; 0 on the background; None where they were not asked for.
+    """
+
+    part_ids: UInt8[np.ndarray, "T H W"]
+    subject_ids: UInt8[np.ndarray, "T H W"]
+    depth_m: Float32[np.ndarray, "T H W"]
+    normals: Float32[np.ndarray, "T H W 3"] | None
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """All meshes as one, ready to draw. Homogeneous pixels are made by the 3x4 `matrices`, K [R|t]."""
+
+    vertices: Float32[np.ndarray, "T V 3"]
+    faces: Int32[np.ndarray, "F 3"]
+    face_parts: UInt8[np.ndarray, " F"]
+    face_subjects: UInt8[np.ndarray, " F"]
+    matrices: Float64[np.ndarray, "T 3 4"]
+    rotations: Float32[np.ndarray, "T 3 3"]
+    height: int
+    width: int
+
+
+def rasterize(
+    meshes: list[Mesh], cameras: Cameras, normals: bool = True, near_m: float = NEAR_M, device: str = "cpu"
+) -> Raster:
+    """Draw all meshes in all frames at `cameras.image_hw`.
+
+    device  "cpu" for numba, "cuda" (or "torch-cpu", for tests) for torch: the same bits, but for the normals'
+            rounding
+    Raises InputError where numbers of frames differ, faces point beyond the vertices, or the image is too large.
+    """
+    geometry = gather(meshes, cameras)
+    if device != "cpu":
+        from kinema.render.rasterizer_torch import rasterize_torch
+
+        return rasterize_torch(geometry, normals, near_m, device.removeprefix("torch-"))
+
+    return _rasterize_numba(geometry, normals, near_m)
+
+
+def _rasterize_numba(geometry: Geometry, normals: bool, near_m: float) -> Raster:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from numba import get_num_threads
+
+    from kinema.render import raster_kernels as kernels
+
+    frames, count = geometry.vertices.shape[:2]
+    height, width, threads = geometry.height, geometry.width, get_num_threads()
+    homogeneous = np.empty((frames, count, 3))
+    fixed, inverse = np.empty((frames, count, 2), np.int32), np.empty((frames, count))
+    smooth = np.empty((frames, count if normals else 0, 3), np.float32)
+    shape = (frames, height, width)
+    parts, subjects, depth = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8), np.empty(shape, np.float32)
+    shown = np.zeros((*shape, 3) if normals else (frames, 0, 0, 3), np.float32)
+
+    def prepare(t: int):
+        kernels.project(geometry.vertices[t], geometry.matrices[t], near_m, homogeneous[t], fixed[t], inverse[t])
+        if normals:
+            kernels.vertex_normals(geometry.vertices[t], geometry.faces, geometry.rotations[t], smooth[t])
+
+    def draw(task: tuple[int, int]):
+        t, first = task
+        rows = slice(first, first + band)
+        maps = (parts[t, rows], subjects[t, rows], depth[t, rows], shown[t, rows])
+        kernels.draw(
+            homogeneous[t], fixed[t], inverse[t], geometry.faces, geometry.face_parts, geometry.face_subjects,
+            smooth[t], near_m, first, maps,
+        )  # fmt: skip
+
+    band = height if frames % threads == 0 or frames >= 4 * threads else -(-height // (2 * threads))
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(prepare, range(frames)))
+        list(pool.map(draw, [(t, first) for t in range(frames) for first in range(0, height, band)]))
+    return Raster(parts, subjects, depth, shown if normals else None)
+
+
+def face_parts(faces: Int32[np.ndarray, "F 3"], vertex_parts: UInt8[np.ndarray, " V"]) -> UInt8[np.ndarray, " F"]:
+    """One part a face, so that labels are crisp: the middle one of its vertices' ids, which is the majority's."""
+    return np.sort(vertex_parts[faces], axis=1)[:, 1]
+
+
+def gather(meshes: list[Mesh], cameras: Cameras) -> Geometry:
+    """All meshes as one, checked."""
+    frames, (height, width) = len(cameras.K), cameras.image_hw
+    if not (0 < height <= MAX_SIDE_PX and 0 < width <= MAX_SIDE_PX):
+        raise InputError("image size", f"is {width}x{height}", expected=f"1 to {MAX_SIDE_PX} pixels a side")
+    for mesh in meshes:
+        if len(mesh.vertices) != frames:
+            raise InputError(
+                f"mesh of subject {mesh.subject_id}", f"has {len(mesh.vertices)} frames", f"{frames}, as the cameras"
+            )
+        if mesh.faces.size and not (mesh.faces.min() >= 0 and mesh.faces.max() < mesh.vertices.shape[1]):
+            raise InputError(
+                f"mesh of subject {mesh.subject_id}", "has faces that point beyond its vertices",
+                expected=f"indices from 0 to {mesh.vertices.shape[1] - 1}",
+            )  # fmt: skip
+        if not 1 <= mesh.subject_id <= 255:
+            raise InputError("subject id", f"is {mesh.subject_id}", expected="1 to 255")
+    starts = np.cumsum([0] + [mesh.vertices.shape[1] for mesh in meshes])
+    empty = Mesh(np.zeros((frames, 0, 3), np.float32), np.zeros((0, 3), np.int32), np.zeros(0, np.uint8), 1)
+    all_meshes = [*meshes, empty]
+    world_to_image = cameras.K.astype(np.float64) @ cameras.T_camera_world[:, :3].astype(np.float64)
+    return Geometry(
+        np.ascontiguousarray(np.concatenate([m.vertices for m in all_meshes], 1), np.float32),
+        np.concatenate([m.faces + np.int32(start) for m, start in zip(all_meshes, starts, strict=True)]),
+        np.concatenate([face_parts(m.faces, m.vertex_parts) for m in all_meshes]),
+        np.concatenate([np.full(len(m.faces), m.subject_id, np.uint8) for m in all_meshes]),
+        np.ascontiguousarray(world_to_image),
+        np.ascontiguousarray(cameras.T_camera_world[:, :3, :3], np.float32),
+        height,
+        width,
+    )

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 OUT := out/demo
-SAMPLE := examples/dance_noisy.npz
+SAMPLE := examples/punch_noisy.npz
 
 .PHONY: demo test lint bench clean
 .DEFAULT_GOAL := demo
@@ -12,10 +12,10 @@ SAMPLE := examples/dance_noisy.npz
 demo: $(VENV)/.installed
 	@mkdir -p $(OUT)
 	$(BIN)/kinema diagnose $(SAMPLE)
-	$(BIN)/kinema refine $(SAMPLE) --out $(OUT)/dance.npz --prompt "a person dances"
+	$(BIN)/kinema refine $(SAMPLE) --out $(OUT)/punch.npz --prompt "a man punches"
 	$(BIN)/kinema render $(SAMPLE) --out $(OUT)/before.mp4 --map shaded --camera follow
-	$(BIN)/kinema render $(OUT)/dance.npz --out $(OUT)/after.mp4 --map shaded --camera follow
-	$(BIN)/kinema render $(OUT)/dance.npz --out $(OUT)/parts.mp4 --map parts --camera follow
+	$(BIN)/kinema render $(OUT)/punch.npz --out $(OUT)/after.mp4 --map shaded --camera follow
+	$(BIN)/kinema render $(OUT)/punch.npz --out $(OUT)/parts.mp4 --map parts --camera follow
 	@echo "Done. The motion as it came: $(OUT)/before.mp4; mended: $(OUT)/after.mp4; its part masks: $(OUT)/parts.mp4"
 
 test: $(VENV)/.installed-dev

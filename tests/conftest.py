@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,3 +47,16 @@ def shared_data() -> Path:
     if not (folder / "cmu_mocap").is_dir():
         pytest.skip(f"no captures in {folder}: set KINEMA_SHARED to a folder that holds cmu_mocap/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def cpu_seconds() -> Callable[[str], float]:
+    """Processor time of a new Python that runs some code, the best of three: what it would take on an idle machine."""
+
+    def once(code: str) -> float:
+        before = os.times()
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    return lambda code: min(once(code) for _ in range(3))

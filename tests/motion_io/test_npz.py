@@ -71,6 +71,16 @@ def test_amass_is_turned_to_y_up(tmp_path):
     np.testing.assert_array_equal(loaded.betas, betas)
 
 
+def test_betas_of_another_body_are_warned_of(tmp_path, caplog):
+    load_motion(written(tmp_path, amass()))
+    assert "betas are SMPL-X's" in caplog.text
+    caplog.clear()
+    load_motion(written(tmp_path, amass(betas=np.zeros(16))))
+    save_motion(body_motion(2), tmp_path / "ours.npz")
+    load_motion(tmp_path / "ours.npz")
+    assert "betas" not in caplog.text
+
+
 def test_the_up_axis_that_a_file_states_is_taken(tmp_path):
     loaded = load_motion(written(tmp_path, amass(up_axis=np.array("y"))))
     head = joints(loaded)[0, 15] - joints(loaded)[0, 0]

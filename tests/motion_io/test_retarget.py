@@ -15,6 +15,7 @@ from kinema.body.model import joints
 from kinema.body.skeleton import BODY_JOINTS, HUMAN_JOINTS
 from kinema.errors import InputError
 from kinema.motion_io import load_motion, save_motion
+from kinema.motion_io.bvh import read_bvh, write_bvh
 
 KNOWN = ("cmu", "daz", "mixamo", "lafan", "blender", "smpl")
 
@@ -154,6 +155,16 @@ def test_our_own_bvh_gives_everything_back(tmp_path_factory, seed, fps):
     path = tmp_path_factory.mktemp("own") / "motion.bvh"
     save_motion(made, path)
     assert_same_motion(load_motion(path), made, joints_mm=0.05, degrees=0.01)
+
+
+@pytest.mark.parametrize("centimetres_per_unit", [0.01, 10.0, 1 / 2.54])
+def test_our_own_skeleton_is_known_in_any_unit(tmp_path, centimetres_per_unit):
+    made = body_motion(frames=3)
+    save_motion(made, tmp_path / "cm.bvh")
+    write_bvh(read_bvh(tmp_path / "cm.bvh"), tmp_path / "unit.bvh", centimetres_per_unit)
+    loaded = load_motion(tmp_path / "unit.bvh")
+    assert_same_motion(loaded, made)
+    assert np.abs(loaded.betas - made.betas).max() < 0.2
 
 
 @pytest.mark.parametrize("rotvec", [(np.pi / 2, 0, 0), (-np.pi / 2, 0, 0), (np.pi, 0, 0), (0, np.pi, 0), (0, 0, 0)])

@@ -60,6 +60,11 @@ def load_npz(path: Path) -> BodyMotion:
     if trans.shape != (len(poses), 3):
         raise InputError(f"{path}: trans", f"has shape {trans.shape}", expected=f"({len(poses)}, 3), as poses has")
     betas = _betas(path, arrays, category)
+    if betas.any() and category == "human" and "category" not in arrays:
+        log.warning(
+            "%s: its betas are SMPL-X's; the built-in body would read them otherwise: give your SMPL-X file as body",
+            path,
+        )
     layout = HUMAN_LAYOUTS[poses.shape[1]] if category == "human" else tuple(range(JOINT_COUNT["animal"]))
     rotvec = np.zeros((len(poses), JOINT_COUNT[category], 3), np.float32)
     rotvec[:, layout] = poses.reshape(len(poses), -1, 3)[:, : len(layout)]

@@ -1,10 +1,10 @@
 """BVH skeleton -> BodyMotion on the SMPL-X layout, and BodyMotion -> BVH.
 
-A file with our own joint names and bones is read as it stands. For any other rig a joint's global rotation carries
-over once the difference between the two standing poses is removed: for limbs, hands and fingers that is the smallest
-rotation that takes SMPL-X's rest bone direction to the source's (so A-poses, T-poses and hanging arms all do, and
-bone directions agree), for the trunk and feet the identity. The root is scaled by leg length, so that feet keep
-their contacts; the middle of the hips coincides, and foot heights are those of the source.
+A joint's global rotation carries over once the difference between the two standing poses is removed: for limbs,
+hands and fingers that is the smallest rotation that takes SMPL-X's rest bone direction to the source's (so A-poses,
+T-poses and hanging arms all do, and bone directions agree), for the trunk and feet the identity. The root is scaled
+by leg length, so that feet keep their contacts; the middle of the hips coincides, and foot heights are those of the
+source. A rig that is our own body gives its shape back too.
 """
 
 from __future__ import annotations
@@ -46,15 +46,12 @@ log = logging.getLogger(__name__)
 def motion_of_bvh(bvh: Bvh, mapping: Mapping[str, str] | str | Path | None = None) -> BodyMotion:
     """The motion of a BVH file on our layout. Joints that the rig lacks are at rest; face and fingers among them have
     confidence 0. Raises InputError where the rig is not understood or is left-handed."""
-    if mapping is None:
-        for category in ("human", "animal"):
-            if set(bvh.names) == set(JOINTS[category]):
-                motion = _read_as_ours(bvh, category)
-                if motion is not None:
-                    return motion
+    if mapping is None and set(bvh.names) == set(JOINTS["animal"]):
+        return _animal_motion(bvh)
     scheme, found = match_joints(bvh.path, bvh.names, mapping)
-    rest = load_body("human", detail="low").rest_joints(np.zeros(BETA_COUNT["human"], np.float32)).astype(np.float64)
     pose = standing_pose(bvh, found)
+    betas = _betas_of_rig(pose, found)
+    rest = load_body("human", detail="low").rest_joints(betas).astype(np.float64)
     place, turn = global_transforms(bvh.parents, bvh.rotmat, bvh.positions)
     upright = upright_world(bvh, place @ pose.axes.T, pose, found) @ pose.axes
     place, turn = place @ upright.T, upright @ turn
@@ -67,9 +64,9 @@ def motion_of_bvh(bvh: Bvh, mapping: Mapping[str, str] | str | Path | None = Non
     log.info("%s: %s joints, %d of %d used", bvh.path, scheme, len(found), len(bvh.names))
     return BodyMotion(
         category="human",
-        rotvec=rotmat_to_rotvec(local),
+        rotvec=rotmat_to_rotvec(local).astype(np.float32),
         root_translation_m=root.astype(np.float32),
-        betas=np.zeros(0, np.float32),
+        betas=betas,
         fps=bvh.fps,
         confidence=np.tile(seen, (len(root), 1)),
     )
@@ -90,31 +87,36 @@ def save_bvh(motion: BodyMotion, path: Path) -> None:
     write_bvh(bvh, path, centimetres_per_unit=1 / CM)
 
 
-def _read_as_ours(bvh: Bvh, category: Category) -> BodyMotion | None:
-    """The motion, where tree and bones (in cm) are those of our body in some shape; else None."""
-    order = [bvh.names.index(name) for name in JOINTS[category]]
-    place_of = {source: ours for ours, source in enumerate(order)}
-    parents = np.array([place_of.get(int(bvh.parents[source]), -1) for source in order])
-    if (parents != PARENTS[category]).any():
-        return None
+def _animal_motion(bvh: Bvh) -> BodyMotion:
+    """An animal that kinema wrote, whose bones are those of our animal in some shape; others cannot be retargeted."""
+    order = [bvh.names.index(name) for name in JOINTS["animal"]]
     bones = bvh.offsets[order] * CM
     bones[0] = 0
-    betas, error_m = _fit_betas(bones, category)
-    if error_m > SAME_SKELETON_M:
-        if category == "human":
-            return None
+    betas, misfit_m = _fit_betas(bones, "animal")
+    if misfit_m > SAME_SKELETON_M or (bvh.parents[order[1:]] != np.array(order)[PARENTS["animal"][1:]]).any():
         raise InputError(
             bvh.path,
-            f"its bones differ from the animal body's by up to {error_m * 100:.1f} cm",
-            expected="an animal BVH that kinema wrote; other animals cannot be retargeted",
+            f"its bones differ from the animal body's, by up to {misfit_m * 100:.1f} cm",
+            expected="an animal BVH that kinema wrote; others cannot be retargeted",
         )
     return BodyMotion(
-        category=category,
-        rotvec=rotmat_to_rotvec(bvh.rotmat[:, order]),
-        root_translation_m=bvh.positions[:, order[0]] * CM,
+        category="animal",
+        rotvec=rotmat_to_rotvec(bvh.rotmat[:, order]).astype(np.float32),
+        root_translation_m=(bvh.positions[:, order[0]] * CM).astype(np.float32),
         betas=betas,
         fps=bvh.fps,
     )
+
+
+def _betas_of_rig(pose: Standing, found: dict[str, tuple[int, ...]]) -> Float[np.ndarray, " B"]:
+    """The shape of a rig that is our body in any unit and axes; the mean shape for every other rig."""
+    mean = np.zeros(BETA_COUNT["human"], np.float32)
+    if len(found) < len(HUMAN_JOINTS):
+        return mean
+    joints = pose.joints[[found[name][0] for name in HUMAN_JOINTS]]
+    bones = joints - joints[np.maximum(PARENTS["human"], 0)]
+    betas, misfit_m = min((_fit_betas(bones * unit, "human") for unit in UNITS_M.values()), key=lambda fit: fit[1])
+    return betas if misfit_m < SAME_SKELETON_M else mean
 
 
 def _fit_betas(bones: Float[np.ndarray, "J 3"], category: Category) -> tuple[Float[np.ndarray, " B"], float]:

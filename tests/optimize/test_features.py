@@ -39,7 +39,8 @@ def test_shapes_agree_with_their_counts(category):
     points = positions(channels, bones(category), category)
     assert channels.shape[-1] == channel_count(category) == len(channel_groups(category))
     assert points.shape[-2] == joint_count(category)
-    assert observe(channels, points, torch.zeros(3, 8)).shape == (3, 8, observed_count(category))
+    seen = observe(channels, points, torch.zeros(3, 8), torch.arange(8.0).expand(3, -1))
+    assert seen.shape == (3, 8, observed_count(category))
 
 
 def test_pack_and_unpack_are_inverse():
@@ -103,7 +104,8 @@ def test_repeated_frames_are_nearest():
 
 def test_a_still_motion_differs_by_nothing_from_its_neighbours():
     channels = windows("human")[:, :1].expand(3, 8, -1).clone()
-    seen = observe(channels, positions(channels, bones("human"), "human"), torch.zeros(3, 8))
+    points = positions(channels, bones("human"), "human")
+    seen = observe(channels, points, torch.zeros(3, 8), torch.arange(8.0).expand(3, -1))
     moving = slice(channel_count("human") + 66, channel_count("human") + 4 * 66 + channel_count("human"))
     assert seen[..., moving].abs().max() < 1e-5
 

@@ -116,31 +116,30 @@ def canonical_frame(channels: Tensor, category: str) -> Canonical:
     return Canonical(turn, channels[..., -3:].mean(1), channels.new_ones(batch))
 
 
-def observe(channels: Tensor, points: Tensor, held: Tensor) -> Tensor:
-    """What a frame token is made of: [B,T,C] canonical channels, [B,T,J,3] their positions, [B,T] held -> [B,T,F].
+def observe(channels: Tensor, points: Tensor, held: Tensor, order: Tensor) -> Tensor:
+    """What a frame token is made of -> [B,T,F].
 
-    The frames that a shuffle or a dropped segment did not touch stay exact, so what tells the others apart is how each
-    frame differs from its neighbours: first and second differences, and the logarithm of their size.
+    channels [B,T,C] canonical, points [B,T,J,3] their positions, held [B,T], order [B,T] where each frame seems to belong
+    (`frame_order.py`). The frames that a shuffle or a dropped segment did not touch stay exact, so what tells the others
+    apart is how each frame differs from its neighbours: first and second differences and the logarithm of their size.
     """
     flat = points.flatten(-2)
     before, after = _step(flat, 1), _step(flat, -1)
     turn_before, turn_after = _step(channels, 1), _step(channels, -1)
+    bend = before + after
     sizes = [
-        torch.log(d.unflatten(-1, (-1, 3)).norm(dim=-1).mean(-1, keepdim=True) + _DISTANCE_FLOOR_M)
-        for d in (before, after, before - after)
+        torch.log(d.unflatten(-1, (-1, 3)).norm(dim=-1).mean(-1, keepdim=True) + _DISTANCE_FLOOR_M) / 4 + 1
+        for d in (before, after, bend)
     ]
     local = flat - points[..., :1, :].expand_as(points).flatten(-2)
-    return torch.cat(
-        [channels, local, 5 * before, 5 * after, 5 * (before - after), turn_before - turn_after]
-        + [s / 4 + 1 for s in sizes]
-        + [held[..., None].to(channels)],
-        -1,
-    )
+    steps = [order[:, :, None] - torch.arange(order.shape[1], device=order.device)[:, None], _step(order[..., None], 1)]
+    scalars = torch.cat([*sizes, held[..., None].to(channels), *(s / 8 for s in steps)], -1)
+    return torch.cat([channels, local, 5 * before, 5 * after, 5 * bend, turn_before + turn_after, scalars], -1)
 
 
 def observed_count(category: str) -> int:
     """F of `observe`."""
-    return 2 * channel_count(category) + 4 * 3 * joint_count(category) + 4
+    return 2 * channel_count(category) + 4 * 3 * joint_count(category) + 6
 
 
 def _step(values: Tensor, shift: int) -> Tensor:

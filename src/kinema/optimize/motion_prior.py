@@ -31,6 +31,7 @@ from kinema.optimize.features import (
     pair_distances,
     positions,
 )
+from kinema.optimize.frame_order import belongs
 from kinema.optimize.motion_strength import STRENGTH_QUANTILES
 
 TEXT_WIDTH = 128
@@ -94,57 +95,75 @@ class Block(nn.Module):
 
 
 class PairBias(nn.Module):
-    """[B,T,T,2] distances -> attention biases [layers][B,heads,T,T], from time apart and pose apart."""
+    """Attention biases [layers][B,heads,T,T] from how far two frames are apart.
+
+    distances [B,T,T,2] in pose; order [B,T] where in time the frames seem to belong.
+    """
 
     def __init__(self, layers: int, heads: int, max_frames: int, width: int = 16):
         super().__init__()
         self.layers, self.max_frames = layers, max_frames
         self.apart = nn.Embedding(2 * max_frames + 1, width)
-        self.distance = nn.Linear(2, width)
+        self.distance = nn.Linear(3, width)
         self.out = nn.Linear(width, layers * heads)
 
-    def forward(self, distances: Tensor) -> list[Tensor]:
+    def forward(self, distances: Tensor, order: Tensor) -> list[Tensor]:
         frames = torch.arange(distances.shape[1], device=distances.device)
         apart = (frames[None] - frames[:, None]).clamp(-self.max_frames, self.max_frames) + self.max_frames
-        bias = self.out(F.gelu(self.distance(distances) + self.apart(apart)))
+        between = (order[:, None, :] - order[:, :, None])[..., None] / 8
+        bias = self.out(F.gelu(self.distance(torch.cat([distances, between], -1)) + self.apart(apart)))
         return list(bias.permute(0, 3, 1, 2).chunk(self.layers, 1))
 
 
 class Pointers(nn.Module):
-    """The read-out: K attention maps over the input's frames, mixed for each group of channels, plus a residual."""
+    """The read-out: K attention maps over the input's frames, mixed for each group of channels, plus a residual.
+
+    Every input frame says at what time it belongs (`moment`); a pointer looks for the frames that belong near its own.
+    """
 
     def __init__(self, width: int, pointers: int, groups: int, channels: int):
         super().__init__()
         self.pointers, self.groups = pointers, groups
         self.qk = nn.Linear(width, 2 * width)
+        self.moment = nn.Linear(width, 1)
         self.mix = nn.Linear(width, groups * pointers)
         self.residual = nn.Linear(width, channels)
-        nn.init.zeros_(self.residual.weight)
-        nn.init.zeros_(self.residual.bias)
-        # A bank of Gaussian filters to start from, from the frame itself to the whole window, the sharpest one leading.
-        self.log_sigma = nn.Parameter(torch.linspace(-1.2, 3.0, pointers))
+        for layer in (self.residual, self.moment):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        # Banks of Gaussian filters to start from, from the frame itself to a wide mean: the even pointers around the
+        # frame's own place, the odd ones around its moment. The sharpest leads.
+        self.log_sigma = nn.Parameter(torch.linspace(-1.2, 2.0, pointers // 2).repeat_interleave(2))
         with torch.no_grad():
             self.mix.weight.mul_(0.1)
             self.mix.bias.copy_(torch.tensor([2.0] + [0.0] * (pointers - 1)).repeat(groups))
 
-    def forward(self, x: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """-> maps [B,K,T,T], mix [B,T,groups,K], residual [B,T,C], all float32."""
+    def forward(self, x: Tensor, bias: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """-> maps [B,K,T,T], mix [B,T,groups,K], residual [B,T,C], moments [B,T] in frames."""
         q, k = self.qk(x).unflatten(-1, (2, self.pointers, -1)).permute(2, 0, 3, 1, 4)
         logits = (q @ k.mT).float() * q.shape[-1] ** -0.5 + bias.float()
         frames = torch.arange(x.shape[1], device=x.device)
-        apart = (frames[None] - frames[:, None]).square() / 2
+        moments = order + 8 * self.moment(x)[..., 0].float()
+        # Moments learn from the true order alone: through sharp pointers their gradient would be noise.
+        places = torch.stack([frames.expand(len(x), -1), moments.detach()], 1).repeat(1, self.pointers // 2, 1)
+        apart = (places[:, :, None, :] - frames[:, None]).square() / 2
         logits = logits - apart * torch.exp(-2 * self.log_sigma)[:, None, None]
         mix = self.mix(x).float().unflatten(-1, (self.groups, self.pointers)).softmax(-1)
-        return logits.softmax(-1), mix, self.residual(x).float()
+        return logits.softmax(-1), mix, self.residual(x).float(), moments
 
 
 @dataclass(frozen=True)
 class Correction:
-    """What the prior found: corrected channels [B,T,C], pointer maps [B,K,T,T], their mix [B,T,groups,K]."""
+    """What the prior found.
+
+    channels [B,T,C] corrected; maps [B,K,T,T] pointers and mix [B,T,groups,K], with which other channels can be read the
+    same way; moments [B,T] the frame number at which each input frame belongs.
+    """
 
     channels: Tensor
     maps: Tensor
     mix: Tensor
+    moments: Tensor
 
 
 class MotionPrior(nn.Module):
@@ -203,19 +222,25 @@ class MotionPrior(nn.Module):
         held: Tensor | None = None,
         text: Tensor | None = None,
         strength: Tensor | None = None,
+        order: Tensor | None = None,
     ) -> Correction:
-        """channels [B,T,C] canonical, held [B,T] bool (frames known to be right), text [B,E], strength [B] 0-1."""
+        """channels [B,T,C] canonical, held [B,T] bool (frames known to be right), text [B,E], strength [B] 0-1, order
+        [B,T] where each frame seems to belong (`frame_order.belongs`, which finds it where it is not given)."""
         if held is None:
             held = channels.new_zeros(channels.shape[:2], dtype=torch.bool)
         points = positions(channels, self.bones(category), category)
+        if order is None:
+            order = belongs(points)
         distances = pair_distances(channels, points)
-        x = self.embed[category](observe(channels, points, held)) + self.category[category]
+        x = self.embed[category](observe(channels, points, held, order)) + self.category[category]
         condition = self.condition(len(channels), text, strength)
-        for block, bias in zip(self.blocks, self.pair_bias(distances), strict=True):
+        for block, bias in zip(self.blocks, self.pair_bias(distances, order), strict=True):
             x = block(x, bias, condition)
-        maps, mix, residual = self.read_out[category](self.norm(x), self.pointer_bias(distances)[0])
+        maps, mix, residual, moments = self.read_out[category](
+            self.norm(x), self.pointer_bias(distances, order)[0], order
+        )
         mixed = point(maps, mix[:, :, channel_groups(category).to(mix.device)], channels)
-        return Correction(mixed + residual, maps, mix)
+        return Correction(mixed + residual, maps, mix, moments)
 
 
 def point(maps: Tensor, mix: Tensor, channels: Tensor) -> Tensor:

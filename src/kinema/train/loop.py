@@ -56,7 +56,7 @@ def train(
     config: LoopConfig,
     run: Path,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
-    evaluate_every: int = 1000,
+    evaluate_every: int = 400,
 ) -> nn.Module:
     """Train `model` in place up to `config.steps`, then load the averaged weights into it.
 

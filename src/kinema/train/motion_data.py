@@ -16,7 +16,9 @@ from torch import Tensor
 
 from kinema.body.skeleton import BODY_JOINT_COUNT, mirror_permutation
 from kinema.errors import InputError
+from kinema.motion_io.capture import load_capture
 from kinema.optimize.features import OBJECT_POINTS, joint_count, pack, unpack
+from kinema.optimize.optimizer import to_sequence
 
 MIRROR = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))
 LEFT_ARM, RIGHT_ARM, HEAD = (13, 16, 18, 20), (14, 17, 19, 21), (12, 15)
@@ -43,20 +45,9 @@ class MotionClips:
         )
 
 
-def load_capture_clips(path: str | Path) -> tuple[MotionClips, np.ndarray]:
-    """Human capture npz (rot6d, trans, start, caption, rest_offsets) -> clips, bones [22,3] metres."""
-    path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            rot6d, trans = stored["rot6d"].astype(np.float32), stored["trans"].astype(np.float32)
-            starts, captions, bones = stored["start"], stored["caption"], stored["rest_offsets"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            path, f"cannot be read as capture data ({error})", "an npz with rot6d, trans, start"
-        ) from error
-    channels = torch.from_numpy(np.concatenate([rot6d.reshape(len(rot6d), -1), trans], 1))
-    clips = MotionClips("human", pack(*unpack(channels)), starts, tuple(str(c) for c in captions))
-    return clips, bones.astype(np.float32)
+def load_capture_clips(path: str | Path) -> MotionClips:
+    """Human capture in the multi-clip npz schema (`motion_io.load_capture`)."""
+    return MotionClips.join("human", [(to_sequence(m).channels, text) for _, text, m in load_capture(path)])
 
 
 def mirrored_caption(text: str) -> str:

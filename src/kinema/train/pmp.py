@@ -11,16 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from kinema.body.model import load_body
 from kinema.errors import InputError
-from kinema.optimize.features import CATEGORIES, canonical_frame, positions
+from kinema.optimize.features import CATEGORIES, PRIOR_PARENTS, canonical_frame, positions
 from kinema.optimize.motion_prior import MotionPrior, PmpConfig
 from kinema.optimize.motion_strength import STRENGTH_QUANTILES, speed, strength_of_speed
 from kinema.optimize.perturbations import Perturbation, add_noise, frame_order, reorder
 from kinema.optimize.text_encoder import default_text_encoder
 from kinema.train.loop import LoopConfig, rng_for, train
 from kinema.train.motion_data import MotionClips, load_capture_clips, mirrored_caption, sample_windows
+from kinema.types import BETA_COUNT
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,7 @@ LENGTHS = (32, 32, 32, 32, 32, 24, 16, 40)
 """Window lengths in training: mostly the 32 frames that windows have in use."""
 RELATIVE_FLOOR_M = 0.01
 """An error of this size counts fully even where nothing was perturbed: what keeps clean motion clean."""
+MOMENT_WEIGHT = 0.2
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,9 @@ def random_orders(batch: int, frames: int, rng: np.random.Generator) -> np.ndarr
     return orders
 
 
-def perturb_batch(clean: Tensor, category: str, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Clean windows [B,T,C] -> perturbed ones, and which frames are held [B,T] (given as they truly are)."""
+def perturb_batch(clean: Tensor, category: str, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Clean windows [B,T,C] -> perturbed ones, which frames are held [B,T] (given as they truly are), and the frame
+    number at which each perturbed frame belongs [B,T]."""
     batch, frames = clean.shape[:2]
     orders = random_orders(batch, frames, rng)
     touched = (orders != np.arange(frames)).any(1)
@@ -102,31 +107,34 @@ def perturb_batch(clean: Tensor, category: str, rng: np.random.Generator) -> tup
     held[:, -1] = some & (rng.random(batch) < 0.5)
     held |= (some & (rng.random(batch) < 0.3))[:, None] & (rng.random((batch, frames)) < 0.1)
     held_t = torch.from_numpy(held)
-    return torch.where(held_t[..., None], clean, given), held_t
+    belongs = torch.from_numpy(np.where(held, np.arange(frames), orders)).float()
+    return torch.where(held_t[..., None], clean, given), held_t, belongs
 
 
 def draw(task: Task, step: int):
-    """The batch of a step: category, perturbed and clean channels in the canonical frame, held, text, strength."""
+    """The batch of a step: category, perturbed and clean channels (canonical), held, belongs, text, strength given."""
     rng = rng_for(task.seed, step)
     category = CATEGORIES[rng.choice(len(CATEGORIES), p=task.share)]
     clips = task.clips[category]
     clean, clip, flip = sample_windows(clips, task.batch, LENGTHS[rng.integers(len(LENGTHS))], rng)
-    given, held = perturb_batch(clean, category, rng)
+    given, held, belongs = perturb_batch(clean, category, rng)
     text = task.texts[category][clip, flip.astype(int)]
     text = torch.where(torch.from_numpy(rng.random((task.batch, 1)) < 0.3), torch.nan, text)
     strength_known = torch.from_numpy(rng.random(task.batch) < 0.5)
     frame = canonical_frame(given, category)
     given, clean = frame.apply(given, category), frame.apply(clean, category)
-    return category, given, clean, held, text, strength_known
+    return category, given, clean, held, belongs, text, strength_known
 
 
 def correction_loss(model: MotionPrior, task: Task, step: int, device: torch.device) -> Tensor:
-    """MSE of parameters, joint positions and their change between frames, relative to how much was perturbed."""
-    category, given, clean, held, text, strength_known = draw(task, step)
-    given, clean, held, text = (v.to(device) for v in (given, clean, held, text))
+    """MSE of parameters, joint positions and their change between frames, relative to how much was perturbed; and of
+    the moments, the frame numbers at which the input frames belong."""
+    category, given, clean, held, belongs, text, strength_known = draw(task, step)
+    given, clean, held, belongs, text = (v.to(device) for v in (given, clean, held, belongs, text))
     strength = strength_of_speed(speed(clean, category), model.speeds(category))
     strength = torch.where(strength_known.to(device), strength, torch.nan)
-    found = model(given, category, held, text, strength).channels
+    correction = model(given, category, held, text, strength)
+    found = correction.channels
     bones = model.bones(category)
     truth, guess = positions(clean, bones, category), positions(found, bones, category)
     with torch.no_grad():
@@ -134,7 +142,8 @@ def correction_loss(model: MotionPrior, task: Task, step: int, device: torch.dev
     joint = (guess - truth).square().mean((1, 2, 3))
     step_error = (guess.diff(dim=1) - truth.diff(dim=1)).square().mean((1, 2, 3))
     parameters = (found - clean).square().mean((1, 2))
-    return ((joint + 2 * step_error + 0.1 * parameters) / size).mean()
+    moments = F.smooth_l1_loss(correction.moments, belongs)
+    return ((joint + 2 * step_error + 0.1 * parameters) / size).mean() + MOMENT_WEIGHT * moments
 
 
 def validation_numbers(model: MotionPrior, clips: MotionClips, windows: int = 256) -> dict[str, float]:
@@ -169,6 +178,13 @@ def validation_numbers(model: MotionPrior, clips: MotionClips, windows: int = 25
     return numbers
 
 
+def built_in_bones(category: str) -> Tensor:
+    """[J,3] metres, the rest offsets of the built-in body's joints that the prior knows."""
+    parents = PRIOR_PARENTS[category]
+    rest = load_body(category, detail="low").rest_joints(np.zeros(BETA_COUNT[category], np.float32))[: len(parents)]
+    return torch.from_numpy(rest - rest[np.maximum(parents, 0)]).float()
+
+
 def speed_table(clips: MotionClips) -> Tensor:
     """Speeds at `STRENGTH_QUANTILES` over windows of the training clips."""
     values = []
@@ -180,20 +196,22 @@ def speed_table(clips: MotionClips) -> Tensor:
     return table
 
 
-def make_task(config: PmpTrainConfig) -> tuple[Task, dict[str, np.ndarray]]:
-    """Load and make the clips, embed their captions. -> task, bones by category."""
+def make_task(config: PmpTrainConfig) -> Task:
+    """Load and make the clips, embed their captions."""
     from kinema.train.procedural_motion import animal_clips, object_clips
 
-    human, human_bones = load_capture_clips(config.capture)
-    animal, animal_bones = animal_clips(config.quadrupeds, config.loop.seed)
-    clips = {"human": human, "animal": animal, "object": object_clips(config.loop.seed)}
+    clips = {
+        "human": load_capture_clips(config.capture),
+        "animal": animal_clips(config.quadrupeds, config.loop.seed),
+        "object": object_clips(config.loop.seed),
+    }
     encode = default_text_encoder()
     texts = {
         c: torch.stack([encode(m.captions), encode([mirrored_caption(t) for t in m.captions])], 1)
         for c, m in clips.items()
     }
     share = np.array(config.category_share) / sum(config.category_share)
-    return Task(clips, texts, share, config.batch, config.loop.seed), {"human": human_bones, "animal": animal_bones}
+    return Task(clips, texts, share, config.batch, config.loop.seed)
 
 
 def train_pmp(config: PmpTrainConfig) -> Path:
@@ -207,17 +225,17 @@ def train_pmp(config: PmpTrainConfig) -> Path:
     for path in (config.capture, config.validation, *config.quadrupeds, config.start):
         if path is not None and not path.exists():
             raise InputError(path, "does not exist", expected="a file")
-    task, bones = make_task(config)
+    task = make_task(config)
     torch.manual_seed(config.loop.seed)
     model = MotionPrior(config.model)
-    for category, value in bones.items():
-        model.bones(category).copy_(torch.from_numpy(value))
+    for category in PRIOR_PARENTS:
+        model.bones(category).copy_(built_in_bones(category))
     for category, clips in task.clips.items():
         model.speeds(category).copy_(speed_table(clips))
     if config.start:
         model.load_state_dict(load_prior(config.start).state_dict())
     model.to(device)
-    validation = load_capture_clips(config.validation)[0] if config.validation else None
+    validation = load_capture_clips(config.validation) if config.validation else None
     train(
         model,
         lambda step: correction_loss(model, task, step, device),

@@ -69,10 +69,14 @@ def _settle(
 
     falls, stands = [], _standing_prints()
     for leg, offset in enumerate(rng.permutation([0.0, 0.22])[[0, 1, 0, 1]]):
-        there = stands[leg] + [0, hind_m if leg >= 2 else front_m, 0]
+        step = hind_m if leg >= 2 else front_m
+        if not step:
+            falls.append(_still(stands[leg]))
+            continue
+        there = stands[leg] + [0, step, 0]
         lift = np.array([begin + offset * down * 1.6, up + (0.3 + offset) * down])[: 1 + rises]
         falls.append(Footfalls(lift, lift + 0.32 * down, np.stack([stands[leg], there, stands[leg]])[: 2 + rises]))
-    feet = foot_paths(falls, t_s, 0.03 * (np.abs([front_m, front_m, hind_m, hind_m]) > 0))
+    feet = foot_paths(falls, t_s, np.full(4, 0.035))
     trunk = Trunk(
         place=np.stack([_slow_waves(rng, t_s, 0.008), low["surge"] * settled], -1),
         yaw=_slow_waves(rng, t_s, 0.04),

@@ -19,6 +19,7 @@ import fast_simplification
 import numpy as np
 
 from kinema.body.quadruped import REST_JOINTS_M
+from kinema.body.shape import BETA_NAMES
 from kinema.body.skeleton import ANIMAL_JOINTS, ANIMAL_PARENTS, JOINT_PARTS
 from kinema.body.skinning import SkinnedBody, save_skinned_body
 from kinema.types import BETA_COUNT
@@ -33,10 +34,7 @@ FALLOFF_M = 0.022
 INFLUENCES = 4
 FULL_FACES, LOW_FACES = 5200, 1800
 
-BETAS: tuple[str, ...] = (
-    "size", "leg length", "body length", "girth", "chest depth", "neck length", "head size", "muzzle length",
-    "ear size", "tail length", "leg thickness", "tail thickness", "paw size",
-)  # fmt: skip
+BETAS = BETA_NAMES["animal"]
 """What the first betas do; the other 28 do nothing. Sensible from about -2 to 2."""
 BETA_STEP: dict[str, float] = {
     "size": 0.12, "leg length": 0.10, "body length": 0.08, "girth": 0.10, "chest depth": 0.12, "neck length": 0.18,
@@ -258,7 +256,7 @@ def along_bones(vertices: np.ndarray, weights: np.ndarray, shift: np.ndarray) ->
 
 def shape_direction(beta: str, vertices: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """[V,3] what +1 of a beta adds to the skin, metres."""
-    by, part = BETA_STEP[beta], ANIMAL_JOINTS
+    by = BETA_STEP[beta]
     if beta == "size":
         return by * vertices
     moved = along_bones(vertices, weights, joint_shift(beta))
@@ -287,7 +285,6 @@ def shape_direction(beta: str, vertices: np.ndarray, weights: np.ndarray) -> np.
             root = REST_JOINTS_M[joint("head") if beta == "head size" else k] * ([1, 0, 1] if beta == "paw size" else 1)
             centre += weights[:, [k]] * (vertices - root)
         moved = by * centre
-    assert np.isfinite(moved).all(), part
     return moved
 
 

@@ -103,7 +103,7 @@ class _Select(_StandIn):
     """chumpy.reordering.Select: entries `idxs` of the flattened array a, in a shape of their own."""
 
     def resolve(self) -> Value:
-        chosen = np.ravel(_resolve(self.state["a"]))[_resolve(self.state["idxs"])]
+        chosen = np.ravel(_resolve(self.state["a"]))[np.asarray(_resolve(self.state["idxs"]))]
         return chosen.reshape([int(n) for n in self.state["preferred_shape"]])
 
 

@@ -1,0 +1,345 @@
+"""The command line: what it makes, what it says, and that a mistake leaves a clear line, status 2 and no file."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kinema import cli
+from kinema.errors import InputError
+from kinema.motion_io import load_motion, save_motion
+from kinema.types import BodyMotion
+
+VERBS = ("refine", "render", "diagnose", "convert", "retarget", "doctor", "train")
+
+
+def walk(frames: int = 24) -> BodyMotion:
+    """A body that glides forward and swings its legs."""
+    rotvec = np.zeros((frames, 55, 3), np.float32)
+    rotvec[:, 1, 0] = 0.3 * np.sin(np.arange(frames) / 3)
+    rotvec[:, 2, 0] = -rotvec[:, 1, 0]
+    root = np.stack([np.zeros(frames), np.full(frames, 0.95), np.arange(frames) * 0.04], 1).astype(np.float32)
+    return BodyMotion("human", rotvec, root, np.zeros(10, np.float32), 20.0)
+
+
+@pytest.fixture
+def motion_file(tmp_path) -> Path:
+    path = tmp_path / "walk.npz"
+    save_motion(walk(), path)
+    return path
+
+
+def status(*arguments: object) -> int:
+    """Exit status of a command run in this process."""
+    try:
+        cli.main([str(a) for a in arguments])
+    except SystemExit as done:
+        return int(done.code or 0)
+    return 0
+
+
+def refused(capsys, *arguments: object) -> str:
+    """What a command says that must end with status 2 and without a traceback."""
+    assert status(*arguments) == 2
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    assert not said.out
+    return said.err
+
+
+def test_help_names_every_verb_and_shows_examples(capsys):
+    assert status("--help") == 0
+    overview = capsys.readouterr().out
+    for verb in VERBS:
+        assert verb in overview
+        assert status(verb, "--help") == 0
+        page = capsys.readouterr().out
+        assert verb in ("doctor", "train") or f"$ kinema {verb} " in page
+
+
+def test_train_help_shows_the_configuration(capsys):
+    assert status("train", "pmp", "--help") == 0
+    page = capsys.readouterr().out
+    assert "--capture" in page
+    assert "--loop.steps" in page
+
+
+def test_convert_round_trip(motion_file, tmp_path, capsys):
+    assert status("convert", motion_file, tmp_path / "walk.bvh") == 0
+    assert f"{tmp_path / 'walk.bvh'}: human, 24 frames, 1.2 s at 20 fps" in capsys.readouterr().out
+    again = load_motion(tmp_path / "walk.bvh")
+    np.testing.assert_allclose(again.root_translation_m, walk().root_translation_m, atol=1e-3)
+
+
+def test_diagnose_prints_a_table_or_pure_json(motion_file, tmp_path, capsys):
+    assert status("diagnose", motion_file) == 0
+    assert "24 frames" in capsys.readouterr().out
+    plot = tmp_path / "faults.png"
+    assert status("diagnose", motion_file, "--json", "--plot", plot) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["frame_count"] == 24
+    assert str(plot) in said.err
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_refine_keeps_what_is_held_and_records_how(motion_file, tmp_path, capsys):
+    from kinema.checkpoints import PMP_WEIGHTS, sha256
+
+    out = tmp_path / "clean.npz"
+    assert status("refine", motion_file, "--out", out, "--prompt", "a man walks", "--hold", "first,-1") == 0
+    assert f"{out}: human, 24 frames" in capsys.readouterr().out
+    mended = load_motion(out)
+    np.testing.assert_allclose(mended.rotvec[[0, -1]], walk().rotvec[[0, -1]], atol=1e-4)
+    np.testing.assert_allclose(mended.root_translation_m[[0, -1]], walk().root_translation_m[[0, -1]], atol=1e-4)
+    record = json.loads((tmp_path / "clean.npz.json").read_text())
+    assert record["settings"]["hold"] == [0, 23]
+    assert record["settings"]["prompt"] == "a man walks"
+    assert record["sha256"] == {
+        str(motion_file): sha256(motion_file),
+        "motion_prior/pmp.safetensors": sha256(PMP_WEIGHTS),
+    }
+
+
+@pytest.mark.parametrize("name", ["parts", "openpose", "depth"])
+def test_render_writes_a_video(name, motion_file, tmp_path, capsys):
+    from kinema.video import read_video
+
+    out = tmp_path / "out.mp4"
+    options = ["--map", name, "--size", "128x96", "--fps", "10", "--camera", "follow"]
+    assert status("render", motion_file, "--out", out, *options) == 0
+    assert f"{out}: {name}, 12 frames of 128x96, 1.2 s at 10 fps" in capsys.readouterr().out
+    video = read_video(out)
+    assert video.frames.shape == (12, 96, 128, 3)
+    assert video.frames.std() > 5
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.mp4", "walk.npz"]
+
+
+def test_render_writes_pictures(motion_file, tmp_path):
+    assert status("render", motion_file, "--out", tmp_path / "frames", "--map", "mask", "--size", "64x64") == 0
+    assert len(list((tmp_path / "frames").glob("*.png"))) == 24
+
+
+def test_doctor_says_ready(capsys):
+    assert status("doctor") == 0
+    assert capsys.readouterr().out.strip().endswith("Ready.")
+
+
+def test_doctor_fails_on_a_damaged_asset(tmp_path, monkeypatch, capsys):
+    from kinema import checkpoints
+
+    (tmp_path / "body").mkdir()
+    (tmp_path / "body" / "a.safetensors").write_bytes(b"damaged")
+    entries = {"body/a.safetensors": {"sha256": "0" * 64, "licence": "x"}, "gone": {"sha256": "", "licence": "x"}}
+    (tmp_path / "manifest.json").write_text(json.dumps(entries))
+    monkeypatch.setattr(checkpoints, "ASSETS", tmp_path)
+    assert status("doctor") == 1
+    assert "Not ready: body/a.safetensors, gone" in capsys.readouterr().out
+
+
+def test_pinned_torch_is_the_one_of_the_constraints():
+    from kinema.doctor import TORCH_VERSION
+
+    constraints = Path(__file__).parents[1] / "constraints.txt"
+    assert f"torch=={TORCH_VERSION}" in constraints.read_text().splitlines()
+
+
+def test_manifest_is_up_to_date():
+    from kinema.checkpoints import ASSETS, sha256
+
+    manifest = json.loads((ASSETS / "manifest.json").read_text())
+    stored = {p.relative_to(ASSETS).as_posix() for p in ASSETS.glob("*/*") if p.suffix in (".safetensors", ".json")}
+    assert set(manifest) == stored, "run scripts/update_asset_manifest.py"
+    for file, entry in manifest.items():
+        assert sha256(ASSETS / file) == entry["sha256"], f"run scripts/update_asset_manifest.py: {file} has changed"
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def written(path: Path, **changes) -> Path:
+    """An npz of a walk with some of its keys changed; None takes one away."""
+    with np.load(path) as stored:
+        arrays = {**{k: stored[k] for k in stored.files}, **changes}
+    bad = path.with_name("bad.npz")
+    np.savez(bad, **{k: v for k, v in arrays.items() if v is not None})
+    return bad
+
+
+BROKEN = {
+    "nan": (lambda a: {"trans": np.where(np.arange(24)[:, None] == 5, np.nan, a["trans"])}, "trans"),
+    "shape": (lambda a: {"poses": a["poses"][:, :-1]}, "poses"),
+    "lengths differ": (lambda a: {"trans": a["trans"][:-1]}, "trans"),
+    "no frames": (lambda a: {"poses": a["poses"][:0], "trans": a["trans"][:0]}, "poses"),
+    "fps": (lambda a: {"mocap_frame_rate": np.array(np.nan)}, "mocap_frame_rate"),
+    "no poses": (lambda a: {"poses": None}, "poses"),
+}
+
+
+@pytest.mark.parametrize("verb", ["refine", "render", "diagnose", "convert"])
+@pytest.mark.parametrize("fault", BROKEN)
+def test_broken_npz_is_refused(verb, fault, motion_file, tmp_path, capsys):
+    change, field = BROKEN[fault]
+    with np.load(motion_file) as stored:
+        bad = written(motion_file, **change(dict(stored)))
+    out = tmp_path / ("out.mp4" if verb == "render" else "out.npz")
+    before = sorted(tmp_path.iterdir())
+    options = {"diagnose": [], "convert": [out]}.get(verb, ["--out", out])
+    message = refused(capsys, verb, bad, *options)
+    assert "bad.npz" in message
+    assert field in message
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_file_that_is_not_what_its_name_says(tmp_path, capsys):
+    for name in ("a.npz", "a.bvh", "a.glb"):
+        (tmp_path / name).write_bytes(b"%PDF-1.7 something else")
+        assert name in refused(capsys, "diagnose", tmp_path / name)
+
+
+def test_a_missing_file_and_an_unknown_suffix(motion_file, tmp_path, capsys):
+    assert "gone.bvh: does not exist" in refused(capsys, "diagnose", tmp_path / "gone.bvh")
+    message = refused(capsys, "convert", motion_file, tmp_path / "walk.fbx")
+    assert "walk.fbx" in message
+    assert ".bvh" in message
+    message = refused(capsys, "render", motion_file, "--out", tmp_path / "walk.avi")
+    assert ".mp4" in message
+
+
+def test_a_missing_folder_is_found_before_any_work(tmp_path, capsys):
+    message = refused(capsys, "refine", tmp_path / "gone.npz", "--out", tmp_path / "none" / "x.npz")
+    assert "its folder does not exist" in message
+    assert "mkdir -p" in message
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--hold", "99"], "frames from 0 to 23"),
+        (["--hold", "1;2"], "such as 0,5-8,-1"),
+        (["--hold", "8-5"], "frames from 0 to 23"),
+        (["--strength", "1.5"], "0 (calm) to 1 (lively)"),
+        (["--strength", "lively"], "--strength"),
+        (["--length", "0"], "length"),
+        (["--length", "-3"], "length"),
+        (["--target", "gone.npz"], "gone.npz"),
+        (["--tempo", "3"], "--tempo"),
+    ],
+)
+def test_bad_options_of_refine(options, expected, motion_file, tmp_path, capsys):
+    assert expected in refused(capsys, "refine", motion_file, "--out", tmp_path / "out.npz", *options)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["walk.npz"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--size", "1024"], "1024x576"),
+        (["--size", "1023x576"], "even numbers"),
+        (["--size", "99999x576"], "8192"),
+        (["--map", "colours"], "shaded"),
+        (["--camera", "gone.npz"], "gone.npz"),
+        (["--camera", "spin"], "orbit"),
+        (["--fps", "0"], "fps"),
+        (["--fps", "nan"], "fps"),
+        (["--body", "gone.npz"], "gone.npz"),
+    ],
+)
+def test_bad_options_of_render(options, expected, motion_file, tmp_path, capsys):
+    assert expected in refused(capsys, "render", motion_file, "--out", tmp_path / "out.mp4", *options)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["walk.npz"]
+
+
+def test_bad_betas(motion_file, tmp_path, capsys):
+    out = tmp_path / "out.npz"
+    assert "height" in refused(capsys, "retarget", motion_file, "--out", out, "--betas", "tall")
+    assert "betas" in refused(capsys, "retarget", motion_file, "--out", out, "--betas", ",".join("1" * 99))
+    assert not out.exists()
+
+
+def test_a_full_disk_leaves_nothing(motion_file, tmp_path, capsys, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    before = sorted(tmp_path.iterdir())
+    for name in ("walk.bvh", "copy.npz", "walk.glb"):
+        message = refused(capsys, "convert", motion_file, tmp_path / name)
+        assert name in message
+        assert "No space left on device" in message
+        assert sorted(tmp_path.iterdir()) == before
+
+
+def test_control_c_ends_with_130(motion_file, monkeypatch, capsys):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kinema.motion_io.load_motion", interrupted)
+    assert status("diagnose", motion_file) == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
+# --- what options mean -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0,5-8,-1", [0, 5, 6, 7, 8, 23]),
+        ("first,last", [0, 23]),
+        ("-3--1", [21, 22, 23]),
+        ("first-3, last", [0, 1, 2, 3, 23]),
+        ("7,7,3", [3, 7]),
+        ("20-last", [20, 21, 22, 23]),
+    ],
+)
+def test_frame_lists(text, expected):
+    assert cli.parse_frames(text, 24) == expected
+
+
+@given(st.sets(st.integers(0, 49), min_size=1))
+def test_frame_lists_round_trip(chosen):
+    assert cli.parse_frames(",".join(map(str, chosen)), 50) == sorted(chosen)
+    assert cli.parse_frames(",".join(str(frame - 50) for frame in chosen), 50) == sorted(chosen)
+
+
+@given(st.text(alphabet="0123456789-,firstla ", max_size=12))
+def test_any_frame_list_is_read_or_refused(text):
+    try:
+        frames = cli.parse_frames(text, 10)
+    except InputError:
+        return
+    assert frames == sorted(set(frames))
+    assert all(0 <= frame < 10 for frame in frames)
+
+
+def test_size_is_width_and_height():
+    assert cli.parse_size("1024x576") == (1024, 576)
+    assert cli.parse_size("832X480") == (832, 480)
+
+
+# --- in a process of its own ------------------------------------------------------------------------------------------
+
+
+def test_help_answers_within_a_second_and_loads_nothing_heavy(cpu_seconds):
+    command = "from kinema.cli import main; main(['--help'])"
+    assert cpu_seconds(command) < 1.0
+    watch = f"import sys\ntry:\n    {command}\nexcept SystemExit:\n    pass\n"
+    watch += "print([m for m in ('torch', 'numba', 'scipy', 'cv2', 'av', 'matplotlib') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", watch], check=True, capture_output=True, text=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_exit_status_of_the_program(tmp_path):
+    command = [sys.executable, "-c", "from kinema.cli import main; main()", "diagnose", str(tmp_path / "gone.npz")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,134 @@
+"""Make the pictures of the pages in `docs/images/`, all of them from the package and its sample captures.
+
+python scripts/make_docs_pictures.py [parts] [maps] [diagnosis] [refine]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import get_args
+
+import cv2
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+import kinema
+from kinema.body.skeleton import PARTS
+from kinema.camera import fixed_cameras, make_cameras
+from kinema.render.control_maps import MapName, render_maps, to_rgb
+from kinema.render.palette import PART_COLORS
+from kinema.render.shot import make_shot, outermost_points
+from kinema.types import JOINT_COUNT, BodyMotion, Cameras, Category
+
+ROOT = Path(__file__).parents[1]
+IMAGES, EXAMPLES = ROOT / "docs" / "images", ROOT / "examples"
+INK, PAPER = "#333333", np.array([222, 228, 234], np.uint8)
+SHARPNESS = 2
+"""Pictures are drawn this many times larger and averaged, since the maps have hard edges."""
+
+
+def at_rest(category: Category) -> BodyMotion:
+    """One frame of the mean body in its rest pose, standing on the floor."""
+    still = np.zeros((1, JOINT_COUNT[category], 3), np.float32)
+    motion = BodyMotion(category, still, np.zeros((1, 3), np.float32), np.zeros(0, np.float32), 20.0)
+    lowest = kinema.load_body(category).vertices(motion)[..., 1].min()
+    return BodyMotion(category, still, np.array([[0, -lowest, 0]], np.float32), np.zeros(0, np.float32), 20.0)
+
+
+def part_picture(motion: BodyMotion, size: tuple[int, int], azimuth_deg: float) -> np.ndarray:
+    """Part colours on a light ground, uint8 [H,W,3]."""
+    large = (size[0] * SHARPNESS, size[1] * SHARPNESS)
+    camera = fixed_cameras(outermost_points(make_shot(motion)), large, np.radians(azimuth_deg), np.radians(8))
+    parts = render_maps(motion, camera, large, ("parts",)).part_ids
+    assert parts is not None
+    picture = np.where(parts[0, ..., None] == 0, PAPER, PART_COLORS[parts[0]])
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+def parts() -> None:
+    human, animal = at_rest("human"), at_rest("animal")
+    figure = Figure(figsize=(13, 8.6), dpi=110, layout="constrained")
+    grid = figure.add_gridspec(2, 3, width_ratios=(4.2, 4.2, 1.9))
+    views = [
+        (human, "human, from the front", 0), (human, "human, from behind", 180),
+        (animal, "animal, its left side", 65), (animal, "animal, its right side", -65),
+    ]  # fmt: skip
+    for k, (motion, title, azimuth) in enumerate(views):
+        axes = figure.add_subplot(grid[k // 2, k % 2])
+        axes.imshow(part_picture(motion, (640, 480), azimuth))
+        axes.set_title(title, color=INK)
+        axes.axis("off")
+    for row, wanted in enumerate((range(1, 32), range(32, 64))):
+        axes = figure.add_subplot(grid[row, 2])
+        axes.axis("off")
+        axes.legend(
+            handles=[
+                Patch(color=PART_COLORS[p] / 255, label=f"{p}  {n.replace('_', ' ').removeprefix('animal ')}")
+                for p, n in PARTS.items() if p in wanted
+            ],
+            loc="center left", frameon=False, fontsize=9, labelcolor=INK,
+        )  # fmt: skip
+    save(figure, "parts.png")
+
+
+def maps() -> None:
+    motion = kinema.load_motion(EXAMPLES / "punch.npz")
+    names = get_args(MapName)
+    drawn = render_maps(motion[48:49], follow(motion, (640, 480))[48], (640, 480), names)
+    figure = Figure(figsize=(12, 6.6), dpi=110, layout="constrained")
+    for axes, name in zip(figure.subplots(2, 3).flat, names, strict=True):
+        axes.imshow(to_rgb(drawn, name)[0])
+        axes.set_title(f"--map {name}", color=INK, family="monospace")
+        axes.axis("off")
+    save(figure, "maps.png")
+
+
+def diagnosis() -> None:
+    motion = kinema.load_motion(EXAMPLES / "punch_noisy.npz")
+    IMAGES.mkdir(exist_ok=True)
+    kinema.plot_diagnosis(motion, kinema.diagnose(motion), IMAGES / "diagnosis.png")
+
+
+def refine() -> None:
+    noisy, true = (kinema.load_motion(EXAMPLES / f"{name}.npz") for name in ("punch_noisy", "punch"))
+    mended = kinema.refine(noisy, prompt="a man punches")
+    rows = {"as it came": noisy, "mended": mended, "the truth": true}
+    chosen = np.arange(32, 56, 4)
+    cameras = follow(true, (300, 360))
+    figure = Figure(figsize=(12, 7.4), dpi=110, layout="constrained")
+    panels = figure.subplots(len(rows), len(chosen))
+    for axes_row, (title, motion) in zip(panels, rows.items(), strict=True):
+        for axes, frame in zip(axes_row, chosen, strict=True):
+            drawn = render_maps(motion[frame : frame + 1], cameras[frame], (300, 360), ("shaded",))
+            axes.imshow(to_rgb(drawn, "shaded")[0])
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+            if axes_row is panels[0]:
+                axes.set_title(f"frame {frame}", color=INK, fontsize=10)
+        axes_row[0].set_ylabel(title, color=INK, fontsize=11)
+    save(figure, "refine.png")
+
+
+def follow(motion: BodyMotion, size: tuple[int, int]) -> list[Cameras]:
+    """A following camera, as one of a single frame for each frame."""
+    points = outermost_points(make_shot(motion))
+    found = make_cameras("follow", points, size, np.radians(30), motion.fps)
+    return [Cameras(found.K[t, None], found.T_camera_world[t, None], found.image_hw) for t in range(len(motion))]
+
+
+def save(figure: Figure, name: str) -> None:
+    IMAGES.mkdir(exist_ok=True)
+    FigureCanvasAgg(figure)
+    figure.savefig(IMAGES / name)
+
+
+PICTURES = {"parts": parts, "maps": maps, "diagnosis": diagnosis, "refine": refine}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pictures", nargs="*", choices=[*PICTURES, []], help="which; all of them where none is given")
+    for name in parser.parse_args().pictures or PICTURES:
+        PICTURES[name]()

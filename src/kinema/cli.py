@@ -112,14 +112,14 @@ def render(
     """
     from kinema.body.model import load_body
     from kinema.motion_io import load_motion
+    from kinema.optimize.lengthen import resample
     from kinema.render.control_maps import render_frames
-    from kinema.resample import resample_motion
     from kinema.video import write_video
 
     check_output(out, VIDEO_SUFFIXES)
     pixels = parse_size(size)
     motion = load_motion(input)
-    motion = motion if fps is None else resample_motion(motion, fps)
+    motion = motion if fps is None else resample(motion, fps=fps)
     model = load_body(motion.category, body) if body else None
     frames = render_frames(motion, map, camera, pixels, model)
     written = write_video(with_progress(frames, len(motion), f"drawing {map}"), out, motion.fps)

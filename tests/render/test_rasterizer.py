@@ -140,6 +140,33 @@ def test_camera_inside_a_sphere_sees_it_from_within():
     assert (raster.normals[..., 2] < 0).mean() > 0.99  # towards the camera
 
 
+def test_closed_meshes_are_told_from_open_and_inverted_ones():
+    from kinema.render.raster_kernels import is_closed
+
+    for mesh in (sphere([5, 1, 2], 0.7), cube([0, 0, -3], 1.0)):
+        vertices, faces = mesh.vertices[0], mesh.faces
+        assert is_closed(vertices, faces)
+        assert not is_closed(vertices, faces[1:])  # a hole
+        assert not is_closed(vertices, faces[:, ::-1])  # inside out
+        assert not is_closed(vertices, np.concatenate([faces[:1, ::-1], faces[1:]]))  # one face turned round
+
+
+@pytest.mark.parametrize("z", [3.0, 0.9, 0.1])
+def test_drawing_from_outside_only_changes_nothing(z):
+    """Before the camera, cut by its near plane, around it: the same picture as from both sides (an open twin)."""
+    closed = sphere([0.1, 0, z], 0.8, rings=12, segments=16)
+    speck = np.full((1, 3, 3), -100, np.float32) + np.eye(3, dtype=np.float32)
+    opened = Mesh(
+        np.concatenate([closed.vertices, speck], 1),
+        np.concatenate([closed.faces, np.arange(3, dtype=np.int32)[None] + len(closed.vertex_parts)]),
+        np.append(closed.vertex_parts, np.full(3, 9, np.uint8)),
+        1,
+    )
+    assert_same(rasterize([opened], camera()), rasterize([closed], camera()))
+    assert_same(rasterize([closed], camera()), rasterize_slowly([closed], camera()))
+    assert_same(rasterize([closed], camera(), device="torch-cpu"), rasterize([closed], camera()))
+
+
 def test_majority_of_vertices_labels_a_face():
     faces = np.array([[0, 1, 2], [0, 1, 3], [1, 2, 3]], np.int32)
     np.testing.assert_array_equal(face_parts(faces, np.array([7, 7, 2, 5], np.uint8)), [7, 7, 5])

@@ -87,7 +87,7 @@ def clip(corners, near_m):
 
 
 @njit(**_COMPILE)
-def _fill(x0, y0, x1, y1, x2, y2, i0, i1, i2, face, window, inverse_depth, face_ids):
+def _fill(x0, y0, x1, y1, x2, y2, i0, i1, i2, face, outside_only, window, inverse_depth, face_ids):
     """Draw one triangle (1/256 pixels, inverse depths at its corners) into a window; nearer wins, ties stay.
 
     window  first column, first row of the pixels that `inverse_depth` and `face_ids` hold
@@ -101,7 +101,7 @@ def _fill(x0, y0, x1, y1, x2, y2, i0, i1, i2, face, window, inverse_depth, face_
     if left > right or top > bottom:
         return
     area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
-    if area == 0:
+    if area == 0 or (outside_only and area > 0):
         return
     if area < 0:
         x1, y1, i1, x2, y2, i2, area = x2, y2, i2, x1, y1, i1, -area
@@ -152,24 +152,24 @@ def _fill_clipped(homogeneous, corners, near_m, face, window, inverse_depth, fac
         _fill(
             fixed[0, 0], fixed[0, 1], fixed[k, 0], fixed[k, 1], fixed[k + 1, 0], fixed[k + 1, 1],
             1.0 / polygon[0, 2], 1.0 / polygon[k, 2], 1.0 / polygon[k + 1, 2],
-            face, window, inverse_depth, face_ids,
+            face, False, window, inverse_depth, face_ids,
         )  # fmt: skip
 
 
 @njit(**_COMPILE)
-def _draw_window(homogeneous, fixed, inverse, faces, near_m, window, inverse_depth, face_ids):
-    """All triangles of one frame into a window."""
-    start, limit = window[1] * SUBPIXELS, (window[1] + inverse_depth.shape[0]) * SUBPIXELS
-    for face in range(len(faces)):
+def _draw_window(homogeneous, fixed, inverse, faces, first, last, outside_only, near_m, window, nearest, face_ids):
+    """The triangles `first` to `last` of one frame into a window."""
+    start, limit = window[1] * SUBPIXELS, (window[1] + nearest.shape[0]) * SUBPIXELS
+    for face in range(first, last):
         a, b, c = np.uintp(faces[face, 0]), np.uintp(faces[face, 1]), np.uintp(faces[face, 2])
         i0, i1, i2 = inverse[a], inverse[b], inverse[c]
         if i0 > 0 and i1 > 0 and i2 > 0:
             y0, y1, y2 = np.int64(fixed[a, 1]), np.int64(fixed[b, 1]), np.int64(fixed[c, 1])
             if max(y0, y1, y2) >= start and min(y0, y1, y2) < limit:
                 x0, x1, x2 = np.int64(fixed[a, 0]), np.int64(fixed[b, 0]), np.int64(fixed[c, 0])
-                _fill(x0, y0, x1, y1, x2, y2, i0, i1, i2, face, window, inverse_depth, face_ids)
+                _fill(x0, y0, x1, y1, x2, y2, i0, i1, i2, face, outside_only, window, nearest, face_ids)
         else:
-            _fill_clipped(homogeneous, faces[face], near_m, face, window, inverse_depth, face_ids)
+            _fill_clipped(homogeneous, faces[face], near_m, face, window, nearest, face_ids)
 
 
 @njit(**_COMPILE)
@@ -189,33 +189,37 @@ def _drawn_window(fixed, inverse, first_row, rows, columns):
 def _pixel_normal(points, x, y, normals, i, j, k):
     """Unit normal seen at a pixel: perspective-correct blend of three vertex normals, turned towards the camera.
 
-    The weight of a corner is the triple product of the ray (x, y, 1) with the two other corners. All have the sign
-    of the corners' own triple product, which is negative where the face is seen from outside.
+    The weight of a corner is the triple product of the pixel's ray with the two other corners. Seen from the pixel,
+    where the ray is (0, 0, 1), that is a product of two dimensions. Weights are negative where the face is seen from
+    outside.
     """
-    a0, a1, a2 = points[i, 0], points[i, 1], points[i, 2]
-    b0, b1, b2 = points[j, 0], points[j, 1], points[j, 2]
-    c0, c1, c2 = points[k, 0], points[k, 1], points[k, 2]
-    u, v, w = b1 * c2 - b2 * c1, b2 * c0 - b0 * c2, b0 * c1 - b1 * c0
-    side = -1.0 if a0 * u + a1 * v + a2 * w < 0 else 1.0
-    wa = x * u + y * v + w
-    wb = x * (c1 * a2 - c2 * a1) + y * (c2 * a0 - c0 * a2) + (c0 * a1 - c1 * a0)
-    wc = x * (a1 * b2 - a2 * b1) + y * (a2 * b0 - a0 * b2) + (a0 * b1 - a1 * b0)
-    # Snapping shows a face up to 1/512 pixel beyond its edge: no weight may turn negative there.
-    wa, wb, wc = max(side * wa, 0.0), max(side * wb, 0.0), max(side * wc, 0.0)
-    if wa + wb + wc == 0:
-        wa, wb, wc = 1.0, 1.0, 1.0
+    az, bz, cz = points[i, 2], points[j, 2], points[k, 2]
+    ax, ay = np.float32(points[i, 0] - x * az), np.float32(points[i, 1] - y * az)
+    bx, by = np.float32(points[j, 0] - x * bz), np.float32(points[j, 1] - y * bz)
+    cx, cy = np.float32(points[k, 0] - x * cz), np.float32(points[k, 1] - y * cz)
+    wa, wb, wc = bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx
+    side = np.float32(-1.0 if wa * az + wb * bz + wc * cz < 0 else 1.0)
+    # Snapping shows a face up to 1/512 pixel beyond its edge: no weight may change its sign there.
+    zero = np.float32(0.0)
+    wa, wb, wc = max(side * wa, zero), max(side * wb, zero), max(side * wc, zero)
+    if wa + wb + wc == zero:
+        wa = wb = wc = np.float32(1.0)
     nx = wa * normals[i, 0] + wb * normals[j, 0] + wc * normals[k, 0]
     ny = wa * normals[i, 1] + wb * normals[j, 1] + wc * normals[k, 1]
     nz = wa * normals[i, 2] + wb * normals[j, 2] + wc * normals[k, 2]
     length = np.sqrt(nx * nx + ny * ny + nz * nz)
-    scale = -side / length if length > 0 else 0.0
+    scale = -side / length if length > zero else zero
     return nx * scale, ny * scale, nz * scale
 
 
 @njit(**_COMPILE)
-def draw(homogeneous, fixed, inverse, faces, face_parts, face_subjects, normals, near_m, first_row, maps):
+def draw(
+    homogeneous, fixed, inverse, faces, face_parts, face_subjects, ends, closed, normals, near_m, first_row, maps
+):  # fmt: skip
     """One frame's rows from `first_row` on, into `maps`: part ids, subject ids, depth (m), normals (camera frame).
 
+    ends     [M,2] past the last vertex and past the last face of every mesh
+    closed   [M] whether it may be drawn from outside only
     normals  [V,3] camera frame; [0,3] where none are wanted, and the last map is left alone
     """
     parts, subjects, depth, shown = maps
@@ -225,19 +229,25 @@ def draw(homogeneous, fixed, inverse, faces, face_parts, face_subjects, normals,
         return
     nearest = np.zeros((bottom - top, right - left), np.float32)
     face_ids = np.empty((bottom - top, right - left), np.int32)
-    _draw_window(homogeneous, fixed, inverse, faces, near_m, (left, top), nearest, face_ids)
+    vertex, face = 0, 0
+    for m in range(len(ends)):
+        whole = closed[m] and (inverse[vertex : ends[m, 0]] > 0).all()
+        _draw_window(
+            homogeneous, fixed, inverse, faces, face, ends[m, 1], whole, near_m, (left, top), nearest, face_ids
+        )
+        vertex, face = ends[m]
     for y in range(top, bottom):
         for x in range(left, right):
             near = nearest[y - top, x - left]
             if near > 0:
-                face, row = np.uintp(face_ids[y - top, x - left]), y - first_row
-                parts[row, x] = face_parts[face]
-                subjects[row, x] = face_subjects[face]
+                seen, row = np.uintp(face_ids[y - top, x - left]), y - first_row
+                parts[row, x] = face_parts[seen]
+                subjects[row, x] = face_subjects[seen]
                 depth[row, x] = np.float32(1.0) / near
                 if len(normals) > 0:
                     nx, ny, nz = _pixel_normal(
                         homogeneous, x + 0.5, first_row + row + 0.5, normals,
-                        np.uintp(faces[face, 0]), np.uintp(faces[face, 1]), np.uintp(faces[face, 2]),
+                        np.uintp(faces[seen, 0]), np.uintp(faces[seen, 1]), np.uintp(faces[seen, 2]),
                     )  # fmt: skip
                     shown[row, x, 0], shown[row, x, 1], shown[row, x, 2] = nx, ny, nz
 
@@ -262,3 +272,28 @@ def vertex_normals(vertices, faces, rotation, out):
         if length > 0:
             for k in range(3):
                 out[v, k] = (rotation[k, 0] * x + rotation[k, 1] * y + rotation[k, 2] * z) / length
+
+
+@njit(**_COMPILE)
+def is_closed(vertices, faces):
+    """Whether every edge is passed as often one way as the other, and the faces [F,3] enclose a positive volume.
+
+    Each directed edge adds a pseudo-random number, its reverse takes it away; what is left is the border.
+    """
+    border, volume = np.uint64(0), 0.0
+    for face in range(len(faces)):
+        for k in range(3):
+            a, b = np.uint64(faces[face, k]), np.uint64(faces[face, (k + 1) % 3])
+            number = (min(a, b) << np.uint64(32)) | max(a, b)
+            for shift, factor in (
+                (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
+                (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+            ):
+                number = (number ^ (number >> shift)) * factor
+            number ^= number >> np.uint64(31)
+            if a != b:
+                border += number if a < b else ~number + np.uint64(1)
+        p, q, r = vertices[faces[face, 0]], vertices[faces[face, 1]], vertices[faces[face, 2]]
+        volume += p[0] * (q[1] * r[2] - q[2] * r[1]) + p[1] * (q[2] * r[0] - q[0] * r[2])
+        volume += p[2] * (q[0] * r[1] - q[1] * r[0])
+    return border == 0 and volume > 0

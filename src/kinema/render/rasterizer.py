@@ -5,7 +5,8 @@ What is drawn is defined to the bit, and `kinema.render.reference` does the same
   - vertices are projected in float64 and snapped to 1/256 pixel; triangles that cross the near plane are clipped;
   - a pixel is covered where its centre lies inside the snapped triangle, by the top-left rule on its edges;
   - of all that cover it the greatest float32 inverse depth wins, and of equals the first face of the first mesh;
-  - faces are drawn from both sides; a face with a vertex that is not finite is not drawn.
+  - a mesh that is closed, and cut nowhere in the frame, is drawn from outside only, any other from both sides;
+  - a face with a vertex that is not finite is not drawn.
 Runs on the CPU through numba, frames (or bands of rows, where frames are few) in parallel; on a GPU through torch.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int32, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int32, Int64, UInt8
 
 from kinema.errors import InputError
 from kinema.types import Cameras
@@ -52,12 +53,18 @@ class Raster:
 
 @dataclass(frozen=True)
 class Geometry:
-    """All meshes as one, ready to draw. Homogeneous pixels are made by the 3x4 `matrices`, K [R|t]."""
+    """All meshes as one, ready to draw. Homogeneous pixels are made by the 3x4 `matrices`, K [R|t].
+
+    mesh_ends    past the last vertex and past the last face of each of the M meshes
+    mesh_closed  its surface has no border and encloses a positive volume: nothing can be seen from inside
+    """
 
     vertices: Float32[np.ndarray, "T V 3"]
     faces: Int32[np.ndarray, "F 3"]
     face_parts: UInt8[np.ndarray, " F"]
     face_subjects: UInt8[np.ndarray, " F"]
+    mesh_ends: Int64[np.ndarray, "M 2"]
+    mesh_closed: Bool[np.ndarray, " M"]
     matrices: Float64[np.ndarray, "T 3 4"]
     rotations: Float32[np.ndarray, "T 3 3"]
     height: int
@@ -109,7 +116,7 @@ def _rasterize_numba(geometry: Geometry, normals: bool, near_m: float) -> Raster
         maps = (parts[t, rows], subjects[t, rows], depth[t, rows], shown[t, rows])
         kernels.draw(
             homogeneous[t], fixed[t], inverse[t], geometry.faces, geometry.face_parts, geometry.face_subjects,
-            smooth[t], near_m, first, maps,
+            geometry.mesh_ends, geometry.mesh_closed, smooth[t], near_m, first, maps,
         )  # fmt: skip
 
     band = height if frames % threads == 0 or frames >= 4 * threads else -(-height // (2 * threads))
@@ -121,7 +128,8 @@ def _rasterize_numba(geometry: Geometry, normals: bool, near_m: float) -> Raster
 
 def face_parts(faces: Int32[np.ndarray, "F 3"], vertex_parts: UInt8[np.ndarray, " V"]) -> UInt8[np.ndarray, " F"]:
     """One part a face, so that labels are crisp: the middle one of its vertices' ids, which is the majority's."""
-    return np.sort(vertex_parts[faces], axis=1)[:, 1]
+    a, b, c = vertex_parts[faces].T
+    return np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
 
 
 def gather(meshes: list[Mesh], cameras: Cameras) -> Geometry:
@@ -141,17 +149,23 @@ def gather(meshes: list[Mesh], cameras: Cameras) -> Geometry:
             )  # fmt: skip
         if not 1 <= mesh.subject_id <= 255:
             raise InputError("subject id", f"is {mesh.subject_id}", expected="1 to 255")
-    starts = np.cumsum([0] + [mesh.vertices.shape[1] for mesh in meshes])
+    from kinema.render.raster_kernels import is_closed
+
+    ends = np.cumsum([(mesh.vertices.shape[1], len(mesh.faces)) for mesh in meshes] + [(0, 0)], axis=0, dtype=np.int64)
     empty = Mesh(np.zeros((frames, 0, 3), np.float32), np.zeros((0, 3), np.int32), np.zeros(0, np.uint8), 1)
     all_meshes = [*meshes, empty]
+    starts = [0, *ends[:-1, 0]]
     world_to_image = cameras.K.astype(np.float64) @ cameras.T_camera_world[:, :3].astype(np.float64)
+    mirrored = (np.linalg.det(world_to_image[..., :3]) <= 0).any()
     return Geometry(
-        np.ascontiguousarray(np.concatenate([m.vertices for m in all_meshes], 1), np.float32),
-        np.concatenate([m.faces + np.int32(start) for m, start in zip(all_meshes, starts, strict=True)]),
-        np.concatenate([face_parts(m.faces, m.vertex_parts) for m in all_meshes]),
-        np.concatenate([np.full(len(m.faces), m.subject_id, np.uint8) for m in all_meshes]),
-        np.ascontiguousarray(world_to_image),
-        np.ascontiguousarray(cameras.T_camera_world[:, :3, :3], np.float32),
-        height,
-        width,
+        vertices=np.ascontiguousarray(np.concatenate([m.vertices for m in all_meshes], 1), np.float32),
+        faces=np.concatenate([m.faces + np.int32(start) for m, start in zip(all_meshes, starts, strict=True)]),
+        face_parts=np.concatenate([face_parts(m.faces, m.vertex_parts) for m in all_meshes]),
+        face_subjects=np.concatenate([np.full(len(m.faces), m.subject_id, np.uint8) for m in all_meshes]),
+        mesh_ends=ends,
+        mesh_closed=np.array([not mirrored and frames > 0 and is_closed(m.vertices[0], m.faces) for m in all_meshes]),
+        matrices=np.ascontiguousarray(world_to_image),
+        rotations=np.ascontiguousarray(cameras.T_camera_world[:, :3, :3], np.float32),
+        height=height,
+        width=width,
     )

@@ -29,8 +29,7 @@ def rasterize_torch(geometry: Geometry, normals: bool, near_m: float, device: st
         x, y, z = vertices.double().unbind(-1)
         points = torch.stack([row[0] * x + row[1] * y + row[2] * z + row[3] for row in m], -1)
         key = torch.zeros(geometry.height * geometry.width, dtype=torch.int64, device=device)
-        xy, inverse, ids = _triangles(points, faces, near_m)
-        _fill(xy, inverse, ids, key, *shape)
+        _fill(*_triangles(points, faces, near_m, geometry), key, *shape)
         hit = (key > 0).nonzero()[:, 0]
         face = 0xFFFFFFFF - (key[hit] & 0xFFFFFFFF)
         image = torch.zeros((len(key), 2), dtype=torch.uint8, device=device)
@@ -47,8 +46,9 @@ def rasterize_torch(geometry: Geometry, normals: bool, near_m: float, device: st
     return Raster(parts, subjects, depth, shown if normals else None)
 
 
-def _triangles(points: torch.Tensor, faces: torch.Tensor, near_m: float):
-    """Snapped corners int64 [N,3,2], inverse depths [N,3] and face ids [N] of all that is left after clipping."""
+def _triangles(points: torch.Tensor, faces: torch.Tensor, near_m: float, geometry: Geometry):
+    """Snapped corners int64 [N,3,2], inverse depths [N,3], face ids [N] and whether they are drawn from outside only,
+    of all that is left after clipping."""
     limit = kernels.GUARD_PX * points[:, 2]
     finite = points.isfinite().all(-1)
     whole = finite & (points[:, 2] >= near_m) & (points[:, :2].abs() <= limit[:, None]).all(-1)
@@ -63,13 +63,19 @@ def _triangles(points: torch.Tensor, faces: torch.Tensor, near_m: float):
             ids.append(torch.full((len(fan),), face, device=points.device))
     all_corners = torch.cat(corners)
     xy = (all_corners[..., :2] / all_corners[..., 2:] * _ONE).round().long()
-    return xy, 1.0 / all_corners[..., 2], torch.cat(ids)
+    outside_only, vertex, face = torch.zeros(len(faces), dtype=torch.bool, device=points.device), 0, 0
+    for (last_vertex, last_face), closed in zip(geometry.mesh_ends, geometry.mesh_closed, strict=True):
+        outside_only[face:last_face] = bool(closed) and bool(whole[vertex:last_vertex].all())
+        vertex, face = last_vertex, last_face
+    all_ids = torch.cat(ids)
+    return xy, 1.0 / all_corners[..., 2], all_ids, outside_only[all_ids]
 
 
-def _fill(xy, inverse, ids, key, height: int, width: int):
+def _fill(xy, inverse, ids, outside_only, key, height: int, width: int):
     """Raise `key` [H*W] to (float32 bits of the inverse depth, 2^32 - 1 - face) wherever a triangle is nearer."""
     (x0, y0), (x1, y1), (x2, y2) = (xy[:, k].unbind(-1) for k in range(3))
     area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
+    drawn = (area != 0) & ~(outside_only & (area > 0))
     turned = torch.where(area < 0, 1, 0)[:, None] * torch.tensor([0, 1, -1], device=xy.device) + torch.arange(
         3, device=xy.device
     )
@@ -78,7 +84,7 @@ def _fill(xy, inverse, ids, key, height: int, width: int):
     size = torch.tensor([width, height], device=xy.device)
     low = ((xy.amin(1) + _ONE // 2 - 1) >> _BITS).clamp_min(0)
     span = (torch.minimum((xy.amax(1) - _ONE // 2) >> _BITS, size - 1) - low + 1).clamp_min(0)
-    count = span[:, 0] * span[:, 1] * (area > 0)
+    count = span[:, 0] * span[:, 1] * drawn
     keep = (count > 0).nonzero()[:, 0]
     total = count[keep].cumsum(0)
     start = 0

@@ -23,8 +23,9 @@ def rasterize_slowly(meshes: list[Mesh], cameras: Cameras, near_m: float = NEAR_
     for t in range(frames):
         points = _project(geometry.vertices[t], geometry.matrices[t])
         nearest, winner = np.zeros(shape, np.float32), np.full(shape, -1)
+        outside_only = _faces_of_whole_closed_meshes(geometry, points, near_m)
         for face, corners in enumerate(geometry.faces):
-            inverse = _inverse_depth_of_triangle(points[corners], near_m, *shape)
+            inverse = _inverse_depth_of_triangle(points[corners], near_m, outside_only[face], *shape)
             nearer = inverse > nearest
             nearest[nearer], winner[nearer] = inverse[nearer], face
         hit = winner >= 0
@@ -64,23 +65,38 @@ def _clip(polygon: list[np.ndarray], near_m: float) -> list[np.ndarray]:
     return polygon
 
 
-def _inverse_depth_of_triangle(corners: np.ndarray, near_m: float, height: int, width: int) -> np.ndarray:
+def _faces_of_whole_closed_meshes(geometry: Geometry, points: np.ndarray, near_m: float) -> np.ndarray:
+    """[F] whether a face belongs to a closed mesh of which nothing is cut."""
+    depth = points[:, 2]
+    with np.errstate(invalid="ignore"):
+        uncut = np.isfinite(depth) & (depth >= near_m) & (np.abs(points[:, :2]) <= GUARD_PX * depth[:, None]).all(1)
+    starts, flags = np.concatenate([[[0, 0]], geometry.mesh_ends]), []
+    for m, closed in enumerate(geometry.mesh_closed):
+        whole = closed and uncut[starts[m, 0] : starts[m + 1, 0]].all()
+        flags += [whole] * (starts[m + 1, 1] - starts[m, 1])
+    return np.array(flags, bool)
+
+
+def _inverse_depth_of_triangle(
+    corners: np.ndarray, near_m: float, outside_only: bool | np.bool_, height: int, width: int
+) -> np.ndarray:
     """float32 [H,W] inverse depth of one triangle (homogeneous pixels), 0 where it does not cover the pixel."""
     inverse = np.zeros((height, width), np.float32)
     if not np.isfinite(corners).all():
         return inverse
     polygon = _clip(list(corners), near_m)
     for k in range(1, len(polygon) - 1):
-        inverse = np.maximum(inverse, _cover(np.stack([polygon[0], polygon[k], polygon[k + 1]]), height, width))
+        fan = np.stack([polygon[0], polygon[k], polygon[k + 1]])
+        inverse = np.maximum(inverse, _cover(fan, outside_only, height, width))
     return inverse
 
 
-def _cover(corners: np.ndarray, height: int, width: int) -> np.ndarray:
+def _cover(corners: np.ndarray, outside_only: bool | np.bool_, height: int, width: int) -> np.ndarray:
     snapped = np.rint(corners[:, :2] / corners[:, 2:] * SUBPIXELS).astype(np.int64)
     inverse = 1.0 / corners[:, 2]
     (x0, y0), (x1, y1), (x2, y2) = snapped
     area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
-    if area == 0:
+    if area == 0 or (outside_only and area > 0):  # clockwise in the picture: seen from inside
         return np.zeros((height, width), np.float32)
     if area < 0:
         snapped, inverse, area = snapped[[0, 2, 1]], inverse[[0, 2, 1]], -area

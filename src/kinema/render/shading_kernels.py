@@ -11,8 +11,10 @@ from numba import njit
 _COMPILE = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": True}
 KEY, SKY, BOUNCE = (1.0, 0.95, 0.87), (0.50, 0.56, 0.66), (0.36, 0.32, 0.29)
 """Linear light of the key lamp, from above, and back from the floor."""
-FLOOR, LINE, HAZE, ZENITH = (0.60, 0.60, 0.585), (0.47, 0.475, 0.48), (0.70, 0.72, 0.745), (0.30, 0.40, 0.54)
-"""Linear albedo of floor and grid; light of the horizon and of what is above it."""
+FLOOR, LINE = (0.60, 0.60, 0.585), (-0.13, -0.125, -0.105)
+"""Linear albedo of the floor, and what a line of its grid adds."""
+HAZE, ZENITH = (0.70, 0.72, 0.745), (-0.40, -0.32, -0.205)
+"""Linear light of the horizon, and what the sky straight above adds."""
 GRID_M, LINE_HALF_M = 0.5, 0.006
 SHADOW_BIAS_M = 0.02
 
@@ -64,110 +66,121 @@ def _grid_share(x, z, width):
 
 
 @njit(**_COMPILE)
-def _background(up):
-    """Light from the direction whose sine of elevation is `up`: haze at the horizon, deeper above."""
-    share = min(max(up, 0.0) * 1.3, 1.0)
-    share = share * (2 - share) * 0.75
+def _ray(inverse_K, r, x, y):
+    """The ray through a pixel in the world, one metre along the camera's axis."""
+    cx = inverse_K[0, 0] * x + inverse_K[0, 1] * y + inverse_K[0, 2]
+    cy = inverse_K[1, 1] * y + inverse_K[1, 2]
     return (
-        HAZE[0] + (ZENITH[0] - HAZE[0]) * share,
-        HAZE[1] + (ZENITH[1] - HAZE[1]) * share,
-        HAZE[2] + (ZENITH[2] - HAZE[2]) * share,
+        r[0, 0] * cx + r[1, 0] * cy + r[2, 0],
+        r[0, 1] * cx + r[1, 1] * cy + r[2, 1],
+        r[0, 2] * cx + r[1, 2] * cy + r[2, 2],
     )
 
 
 @njit(**_COMPILE)
-def _floor(eye, ray, per_pixel, center, reach, lamp, shadow_matrix, shadow_soft, height_matrix, contact):
-    """The floor where a ray meets it: grid, soft shadow, darker where something is close, lost in haze far away."""
-    along = -eye[1] / ray[1]
-    x, z = eye[0] + along * ray[0], eye[2] + along * ray[2]
-    haze_r, haze_g, haze_b = _background(0.0)
+def _sky_share(up):
+    """How far the background is from haze to zenith in a direction whose sine of elevation is `up`."""
+    share = min(max(up, 0.0) * 1.3, 1.0)
+    return share * (2 - share) * 0.75
+
+
+@njit(**_COMPILE)
+def _floor(eye, rx, ry, rz, per_pixel, center, reach, shadow_matrix, shadow_soft, height_matrix, contact):
+    """The floor where a ray meets it: how much grid, how lit, how open to the sky, and how far gone in haze."""
+    along = -eye[1] / ry
+    x, z = eye[0] + along * rx, eye[2] + along * rz
     away = np.sqrt((x - center[0]) ** 2 + (z - center[2]) ** 2)
     fade = min(max((away - reach) / (3.0 * reach + 4.0), 0.0), 1.0)
     fade = fade * fade * (3 - 2 * fade)
     if fade >= 1:
-        return haze_r, haze_g, haze_b
+        return 0.0, 1.0, 1.0, 1.0
     sx, sy, _ = _seen_at(shadow_matrix, x, 0.0, z)
     hx, hy, _ = _seen_at(height_matrix, x, 0.0, z)
     lit = 1 - 0.80 * _bilinear(shadow_soft, sx, sy)
     open_sky = 1 - 0.65 * _bilinear(contact, hx, hy)
-    footprint = along * per_pixel / max(-ray[1], 0.05)
-    line = _grid_share(x, z, footprint)
-    color = np.empty(3)
-    for k in range(3):
-        albedo = FLOOR[k] + (LINE[k] - FLOOR[k]) * line
-        color[k] = albedo * (KEY[k] * lamp[1] * lit + 0.75 * SKY[k] * open_sky)
-    return (
-        color[0] + (haze_r - color[0]) * fade,
-        color[1] + (haze_g - color[1]) * fade,
-        color[2] + (haze_b - color[2]) * fade,
-    )
+    footprint = along * per_pixel / max(-ry, 0.05)
+    return _grid_share(x, z, footprint), lit, open_sky, fade
 
 
 @njit(**_COMPILE)
-def _skin(albedo, n, view, lamp, lit, height_m):
-    """Light from a surface: wrapped key light, sky from above, floor from below, a soft highlight and rim."""
-    facing = n[0] * lamp[0] + n[1] * lamp[1] + n[2] * lamp[2]
-    key = max((facing + 0.15) / 1.15, 0.0) * (0.12 + 0.88 * lit)
-    up = 0.5 + 0.5 * n[1]
-    near_floor = 0.55 + 0.45 * min(max(height_m / 0.35, 0.0), 1.0)
-    toward = max(n[0] * view[0] + n[1] * view[1] + n[2] * view[2], 0.0)
-    hx, hy, hz = lamp[0] + view[0], lamp[1] + view[1], lamp[2] + view[2]
-    length = np.sqrt(hx * hx + hy * hy + hz * hz)
-    shine = max((n[0] * hx + n[1] * hy + n[2] * hz) / length, 0.0) ** 32 * lit * 0.10
-    rim = (1 - toward) ** 3 * 0.22 * up
-    color = np.empty(3)
-    for k in range(3):
-        ambient = (SKY[k] * up + BOUNCE[k] * (1 - up)) * near_floor
-        color[k] = albedo[k] * (1.05 * KEY[k] * key + 0.85 * ambient) + KEY[k] * shine + SKY[k] * rim
-    return color
+def _skin(nx, ny, nz, vx, vy, vz, lamp, lit, height_m):
+    """Light on a surface: wrapped key light, how much it faces up, closeness to the floor, highlight and rim."""
+    key = max((nx * lamp[0] + ny * lamp[1] + nz * lamp[2] + 0.15) / 1.15, 0.0) * (0.12 + 0.88 * lit)
+    up = 0.5 + 0.5 * ny
+    off_floor = 0.55 + 0.45 * min(max(height_m / 0.35, 0.0), 1.0)
+    hx, hy, hz = lamp[0] + vx, lamp[1] + vy, lamp[2] + vz
+    shine = max((nx * hx + ny * hy + nz * hz) / np.sqrt(hx * hx + hy * hy + hz * hz), 0.0)
+    shine = shine * shine  # to the power of 32
+    shine = shine * shine
+    shine = shine * shine
+    shine = shine * shine
+    shine = shine * shine
+    away = 1 - max(nx * vx + ny * vy + nz * vz, 0.0)
+    return 1.25 * key, up, 0.68 * off_floor, 0.10 * shine * lit, 0.22 * away * away * away * up
 
 
 @njit(**_COMPILE)
 def shade(
     depth, normals, subject_ids, inverse_K, rotation, eye, albedos, center, reach, lamp,
-    shadow_matrix, shadow_depth, shadow_soft, height_matrix, contact, out,
+    shadow_matrix, shadow_depth, shadow_soft, height_matrix, contact, encode, out,
 ):  # fmt: skip
     """One frame into `out` [H,W,3]; depth, normals, ids at a whole multiple of that size.
 
     inverse_K [3,3], rotation [3,3] world to camera, eye [3] m: the camera     center [3], reach: what is lit, metres
     lamp [3] unit, to the light     *_matrix [3,4] world to homogeneous pixels of the shadow and the height map
     shadow_depth m, shadow_soft 0-1 hidden, contact 0-1 how near something is above
+    encode  uint8 table from linear light 0-1 to the picture's values
+    Every sample of a subject is lit by itself; floor and background are smooth and need one look a pixel.
     """
     samples = depth.shape[0] // out.shape[0]
-    per_pixel = inverse_K[0, 0]
-    ray, n = np.empty(3), np.empty(3)
+    scale = (len(encode) - 1) / (samples * samples)
+    r = rotation
     for row in range(out.shape[0]):
         for column in range(out.shape[1]):
             red = green = blue = 0.0
+            behind = 0
             for sample in range(samples * samples):
                 y, x = row * samples + sample // samples, column * samples + sample % samples
-                cx = inverse_K[0, 0] * (x + 0.5) + inverse_K[0, 1] * (y + 0.5) + inverse_K[0, 2]
-                cy = inverse_K[1, 1] * (y + 0.5) + inverse_K[1, 2]
-                for k in range(3):
-                    ray[k] = rotation[0, k] * cx + rotation[1, k] * cy + rotation[2, k]
-                    n[k] = (
-                        rotation[0, k] * normals[y, x, 0]
-                        + rotation[1, k] * normals[y, x, 1]
-                        + rotation[2, k] * normals[y, x, 2]
-                    )
-                length = np.sqrt(ray[0] ** 2 + ray[1] ** 2 + ray[2] ** 2)
-                if subject_ids[y, x] > 0:
-                    d = depth[y, x]
-                    px, py, pz = eye[0] + d * ray[0], eye[1] + d * ray[1], eye[2] + d * ray[2]
-                    sx, sy, sd = _seen_at(shadow_matrix, px, py, pz)
-                    lit = _lit_share(shadow_depth, sx, sy, sd)
-                    color = _skin(albedos[subject_ids[y, x]], n, -ray / length, lamp, lit, py)
-                    r, g, b = color[0], color[1], color[2]
-                elif ray[1] < -1e-4 and eye[1] > 0:
-                    r, g, b = _floor(
-                        eye, ray, per_pixel, center, reach, lamp,
+                subject = subject_ids[y, x]
+                if subject == 0:
+                    behind += 1
+                    continue
+                rx, ry, rz = _ray(inverse_K, r, x + 0.5, y + 0.5)
+                per_length = -1 / np.sqrt(rx * rx + ry * ry + rz * rz)
+                d, n0, n1, n2 = depth[y, x], normals[y, x, 0], normals[y, x, 1], normals[y, x, 2]
+                nx = r[0, 0] * n0 + r[1, 0] * n1 + r[2, 0] * n2
+                ny = r[0, 1] * n0 + r[1, 1] * n1 + r[2, 1] * n2
+                nz = r[0, 2] * n0 + r[1, 2] * n1 + r[2, 2] * n2
+                py = eye[1] + d * ry
+                sx, sy, sd = _seen_at(shadow_matrix, eye[0] + d * rx, py, eye[2] + d * rz)
+                lit = _lit_share(shadow_depth, sx, sy, sd)
+                key, up, near, shine, rim = _skin(
+                    nx, ny, nz, rx * per_length, ry * per_length, rz * per_length, lamp, lit, py
+                )
+                up, down = up * near, (1 - up) * near
+                red += albedos[subject, 0] * (KEY[0] * key + SKY[0] * up + BOUNCE[0] * down)
+                green += albedos[subject, 1] * (KEY[1] * key + SKY[1] * up + BOUNCE[1] * down)
+                blue += albedos[subject, 2] * (KEY[2] * key + SKY[2] * up + BOUNCE[2] * down)
+                red += KEY[0] * shine + SKY[0] * rim
+                green += KEY[1] * shine + SKY[1] * rim
+                blue += KEY[2] * shine + SKY[2] * rim
+            if behind > 0:
+                rx, ry, rz = _ray(inverse_K, r, (column + 0.5) * samples, (row + 0.5) * samples)
+                if ry < -1e-4 and eye[1] > 0:
+                    line, lit, sky, fade = _floor(
+                        eye, rx, ry, rz, inverse_K[0, 0] * samples, center, reach,
                         shadow_matrix, shadow_soft, height_matrix, contact,
                     )  # fmt: skip
+                    lit, sky, stay = lit * lamp[1], 0.75 * sky, (1 - fade) * behind
+                    haze = fade * behind
+                    red += stay * (FLOOR[0] + line * LINE[0]) * (KEY[0] * lit + SKY[0] * sky) + haze * HAZE[0]
+                    green += stay * (FLOOR[1] + line * LINE[1]) * (KEY[1] * lit + SKY[1] * sky) + haze * HAZE[1]
+                    blue += stay * (FLOOR[2] + line * LINE[2]) * (KEY[2] * lit + SKY[2] * sky) + haze * HAZE[2]
                 else:
-                    r, g, b = _background(ray[1] / length)
-                red, green, blue = red + r, green + g, blue + b
-            for k, value in ((0, red), (1, green), (2, blue)):
-                linear = value / (samples * samples)
-                linear = linear / (1 + 0.12 * linear * linear)
-                encoded = 1.055 * max(linear, 1e-6) ** (1 / 2.4) - 0.055
-                out[row, column, k] = np.uint8(min(max(encoded * 255 + 0.5, 0.0), 255.0))
+                    share = _sky_share(ry / np.sqrt(rx * rx + ry * ry + rz * rz))
+                    red += behind * (HAZE[0] + share * ZENITH[0])
+                    green += behind * (HAZE[1] + share * ZENITH[1])
+                    blue += behind * (HAZE[2] + share * ZENITH[2])
+            out[row, column, 0] = encode[int(min(red * scale, len(encode) - 1))]
+            out[row, column, 1] = encode[int(min(green * scale, len(encode) - 1))]
+            out[row, column, 2] = encode[int(min(blue * scale, len(encode) - 1))]

@@ -87,17 +87,20 @@ def clip(corners, near_m):
 
 
 @njit(**_COMPILE)
-def _fill(x0, y0, x1, y1, x2, y2, i0, i1, i2, face, outside_only, window, inverse_depth, face_ids):
-    """Draw one triangle (1/256 pixels, inverse depths at its corners) into a window; nearer wins, ties stay.
+def _fill(xs, ys, inverses, face, outside_only, target):
+    """Draw one triangle into a window of the picture; nearer wins, ties stay.
 
-    window  first column, first row of the pixels that `inverse_depth` and `face_ids` hold
+    xs, ys, inverses  three each: 1/256 pixels, inverse depths at the corners
+    target            first column and row of the window, its inverse depths [R,C], its face ids [R,C]
     """
-    rows, columns = inverse_depth.shape
+    left_edge, top_edge, nearest, face_ids = target
+    (x0, x1, x2), (y0, y1, y2), (i0, i1, i2) = xs, ys, inverses
+    rows, columns = nearest.shape
     half = SUBPIXELS // 2
-    left = max((min(x0, x1, x2) + half - 1) >> SUBPIXEL_BITS, window[0])
-    right = min((max(x0, x1, x2) - half) >> SUBPIXEL_BITS, window[0] + columns - 1)
-    top = max((min(y0, y1, y2) + half - 1) >> SUBPIXEL_BITS, window[1])
-    bottom = min((max(y0, y1, y2) - half) >> SUBPIXEL_BITS, window[1] + rows - 1)
+    left = max((min(x0, x1, x2) + half - 1) >> SUBPIXEL_BITS, left_edge)
+    right = min((max(x0, x1, x2) - half) >> SUBPIXEL_BITS, left_edge + columns - 1)
+    top = max((min(y0, y1, y2) + half - 1) >> SUBPIXEL_BITS, top_edge)
+    bottom = min((max(y0, y1, y2) - half) >> SUBPIXEL_BITS, top_edge + rows - 1)
     if left > right or top > bottom:
         return
     area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
@@ -118,13 +121,13 @@ def _fill(x0, y0, x1, y1, x2, y2, i0, i1, i2, face, outside_only, window, invers
     row2 = dx2 * (py - y0) - dy2 * (px - x0) - bias2
     per_area = 1.0 / area
     slope1, slope2 = (i1 - i0) * per_area, (i2 - i0) * per_area
-    for y in range(top - window[1], bottom - window[1] + 1):
+    for y in range(top - top_edge, bottom - top_edge + 1):
         e0, e1, e2 = row0, row1, row2
-        for x in range(left - window[0], right - window[0] + 1):
+        for x in range(left - left_edge, right - left_edge + 1):
             if (e0 | e1 | e2) >= 0:
                 inverse = np.float32(i0 + ((e1 + bias1) * slope1 + (e2 + bias2) * slope2))
-                if inverse > inverse_depth[y, x]:
-                    inverse_depth[y, x] = inverse
+                if inverse > nearest[y, x]:
+                    nearest[y, x] = inverse
                     face_ids[y, x] = face
             e0 -= dy0 * SUBPIXELS
             e1 -= dy1 * SUBPIXELS
@@ -135,7 +138,7 @@ def _fill(x0, y0, x1, y1, x2, y2, i0, i1, i2, face, outside_only, window, invers
 
 
 @njit(**_COMPILE)
-def _fill_clipped(homogeneous, corners, near_m, face, window, inverse_depth, face_ids):
+def _fill_clipped(homogeneous, corners, near_m, face, target):
     """Draw one triangle that crosses the near plane or leaves the guard band, as the fan of what is left of it."""
     points = np.empty((3, 3))
     for k in range(3):
@@ -150,26 +153,30 @@ def _fill_clipped(homogeneous, corners, near_m, face, window, inverse_depth, fac
         fixed[k, 1] = np.int64(np.rint(polygon[k, 1] / polygon[k, 2] * SUBPIXELS))
     for k in range(1, len(polygon) - 1):
         _fill(
-            fixed[0, 0], fixed[0, 1], fixed[k, 0], fixed[k, 1], fixed[k + 1, 0], fixed[k + 1, 1],
-            1.0 / polygon[0, 2], 1.0 / polygon[k, 2], 1.0 / polygon[k + 1, 2],
-            face, False, window, inverse_depth, face_ids,
-        )  # fmt: skip
+            (fixed[0, 0], fixed[k, 0], fixed[k + 1, 0]),
+            (fixed[0, 1], fixed[k, 1], fixed[k + 1, 1]),
+            (1.0 / polygon[0, 2], 1.0 / polygon[k, 2], 1.0 / polygon[k + 1, 2]),
+            face,
+            False,
+            target,
+        )
 
 
 @njit(**_COMPILE)
-def _draw_window(homogeneous, fixed, inverse, faces, first, last, outside_only, near_m, window, nearest, face_ids):
+def _draw_mesh(projected, faces, first, last, outside_only, near_m, target):
     """The triangles `first` to `last` of one frame into a window."""
-    start, limit = window[1] * SUBPIXELS, (window[1] + nearest.shape[0]) * SUBPIXELS
+    homogeneous, fixed, inverse, _ = projected
+    start, limit = target[1] * SUBPIXELS, (target[1] + target[2].shape[0]) * SUBPIXELS
     for face in range(first, last):
         a, b, c = np.uintp(faces[face, 0]), np.uintp(faces[face, 1]), np.uintp(faces[face, 2])
-        i0, i1, i2 = inverse[a], inverse[b], inverse[c]
-        if i0 > 0 and i1 > 0 and i2 > 0:
-            y0, y1, y2 = np.int64(fixed[a, 1]), np.int64(fixed[b, 1]), np.int64(fixed[c, 1])
-            if max(y0, y1, y2) >= start and min(y0, y1, y2) < limit:
-                x0, x1, x2 = np.int64(fixed[a, 0]), np.int64(fixed[b, 0]), np.int64(fixed[c, 0])
-                _fill(x0, y0, x1, y1, x2, y2, i0, i1, i2, face, outside_only, window, nearest, face_ids)
+        inverses = (inverse[a], inverse[b], inverse[c])
+        if inverses[0] > 0 and inverses[1] > 0 and inverses[2] > 0:
+            ys = (np.int64(fixed[a, 1]), np.int64(fixed[b, 1]), np.int64(fixed[c, 1]))
+            if max(ys) >= start and min(ys) < limit:
+                xs = (np.int64(fixed[a, 0]), np.int64(fixed[b, 0]), np.int64(fixed[c, 0]))
+                _fill(xs, ys, inverses, face, outside_only, target)
         else:
-            _fill_clipped(homogeneous, faces[face], near_m, face, window, nearest, face_ids)
+            _fill_clipped(homogeneous, faces[face], near_m, face, target)
 
 
 @njit(**_COMPILE)
@@ -186,13 +193,14 @@ def _drawn_window(fixed, inverse, first_row, rows, columns):
 
 
 @njit(**_COMPILE)
-def _pixel_normal(points, x, y, normals, i, j, k):
+def _pixel_normal(points, x, y, normals, corners):
     """Unit normal seen at a pixel: perspective-correct blend of three vertex normals, turned towards the camera.
 
     The weight of a corner is the triple product of the pixel's ray with the two other corners. Seen from the pixel,
     where the ray is (0, 0, 1), that is a product of two dimensions. Weights are negative where the face is seen from
     outside.
     """
+    i, j, k = corners
     az, bz, cz = points[i, 2], points[j, 2], points[k, 2]
     ax, ay = np.float32(points[i, 0] - x * az), np.float32(points[i, 1] - y * az)
     bx, by = np.float32(points[j, 0] - x * bz), np.float32(points[j, 1] - y * bz)
@@ -213,15 +221,15 @@ def _pixel_normal(points, x, y, normals, i, j, k):
 
 
 @njit(**_COMPILE)
-def draw(
-    homogeneous, fixed, inverse, faces, face_parts, face_subjects, ends, closed, normals, near_m, first_row, maps
-):  # fmt: skip
+def draw(projected, mesh, near_m, first_row, maps):
     """One frame's rows from `first_row` on, into `maps`: part ids, subject ids, depth (m), normals (camera frame).
 
-    ends     [M,2] past the last vertex and past the last face of every mesh
-    closed   [M] whether it may be drawn from outside only
-    normals  [V,3] camera frame; [0,3] where none are wanted, and the last map is left alone
+    projected  what `project` made, and vertex normals [V,3], camera frame; [0,3]: none wanted, that map is left alone
+    mesh       faces; part and subject of each; [M,2] past the last vertex and face of every mesh; [M] whether it is
+               closed and may be drawn from outside only
     """
+    homogeneous, fixed, inverse, normals = projected
+    faces, face_parts, face_subjects, ends, closed = mesh
     parts, subjects, depth, shown = maps
     depth[:] = np.inf
     left, top, right, bottom = _drawn_window(fixed, inverse, first_row, *depth.shape)
@@ -232,9 +240,7 @@ def draw(
     vertex, face = 0, 0
     for m in range(len(ends)):
         whole = closed[m] and (inverse[vertex : ends[m, 0]] > 0).all()
-        _draw_window(
-            homogeneous, fixed, inverse, faces, face, ends[m, 1], whole, near_m, (left, top), nearest, face_ids
-        )
+        _draw_mesh(projected, faces, face, ends[m, 1], whole, near_m, (left, top, nearest, face_ids))
         vertex, face = ends[m]
     for y in range(top, bottom):
         for x in range(left, right):
@@ -245,11 +251,9 @@ def draw(
                 subjects[row, x] = face_subjects[seen]
                 depth[row, x] = np.float32(1.0) / near
                 if len(normals) > 0:
-                    nx, ny, nz = _pixel_normal(
-                        homogeneous, x + 0.5, first_row + row + 0.5, normals,
-                        np.uintp(faces[seen, 0]), np.uintp(faces[seen, 1]), np.uintp(faces[seen, 2]),
-                    )  # fmt: skip
-                    shown[row, x, 0], shown[row, x, 1], shown[row, x, 2] = nx, ny, nz
+                    corners = (np.uintp(faces[seen, 0]), np.uintp(faces[seen, 1]), np.uintp(faces[seen, 2]))
+                    normal = _pixel_normal(homogeneous, x + 0.5, y + 0.5, normals, corners)
+                    shown[row, x, 0], shown[row, x, 1], shown[row, x, 2] = normal
 
 
 @njit(**_COMPILE)

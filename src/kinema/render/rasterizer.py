@@ -98,31 +98,34 @@ def _rasterize_numba(geometry: Geometry, normals: bool, near_m: float) -> Raster
 
     frames, count = geometry.vertices.shape[:2]
     height, width, threads = geometry.height, geometry.width, get_num_threads()
-    homogeneous = np.empty((frames, count, 3))
-    fixed, inverse = np.empty((frames, count, 2), np.int32), np.empty((frames, count))
-    smooth = np.empty((frames, count if normals else 0, 3), np.float32)
     shape = (frames, height, width)
     parts, subjects, depth = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8), np.empty(shape, np.float32)
     shown = np.zeros((*shape, 3) if normals else (frames, 0, 0, 3), np.float32)
 
-    def prepare(t: int):
-        kernels.project(geometry.vertices[t], geometry.matrices[t], near_m, homogeneous[t], fixed[t], inverse[t])
+    def prepare(t: int) -> tuple[np.ndarray, ...]:
+        homogeneous, fixed, inverse = np.empty((count, 3)), np.empty((count, 2), np.int32), np.empty(count)
+        smooth = np.empty((count if normals else 0, 3), np.float32)
+        kernels.project(geometry.vertices[t], geometry.matrices[t], near_m, homogeneous, fixed, inverse)
         if normals:
-            kernels.vertex_normals(geometry.vertices[t], geometry.faces, geometry.rotations[t], smooth[t])
+            kernels.vertex_normals(geometry.vertices[t], geometry.faces, geometry.rotations[t], smooth)
+        return homogeneous, fixed, inverse, smooth
 
-    def draw(task: tuple[int, int]):
-        t, first = task
-        rows = slice(first, first + band)
+    def draw(t: int, projected: tuple[np.ndarray, ...], rows: slice) -> None:
         maps = (parts[t, rows], subjects[t, rows], depth[t, rows], shown[t, rows])
-        kernels.draw(
-            homogeneous[t], fixed[t], inverse[t], geometry.faces, geometry.face_parts, geometry.face_subjects,
-            geometry.mesh_ends, geometry.mesh_closed, smooth[t], near_m, first, maps,
-        )  # fmt: skip
+        kernels.draw(projected, mesh, near_m, rows.start, maps)
 
-    band = height if frames % threads == 0 or frames >= 4 * threads else -(-height // (2 * threads))
+    mesh = (geometry.faces, geometry.face_parts, geometry.face_subjects, geometry.mesh_ends, geometry.mesh_closed)
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(prepare, range(frames)))
-        list(pool.map(draw, [(t, first) for t in range(frames) for first in range(0, height, band)]))
+        if frames % threads == 0 or frames >= 4 * threads:
+            list(pool.map(lambda t: draw(t, prepare(t), slice(0, height)), range(frames)))
+        else:
+            band = -(-height // (2 * threads))
+            tasks = [
+                (t, projected, slice(first, first + band))
+                for t, projected in enumerate(pool.map(prepare, range(frames)))
+                for first in range(0, height, band)
+            ]
+            list(pool.map(lambda task: draw(*task), tasks))
     return Raster(parts, subjects, depth, shown if normals else None)
 
 

@@ -94,10 +94,14 @@ def draw_shaded(shot: Shot, stage: Stage, frames: slice, meshes: list[Mesh]) -> 
         )
         T = fine.T_camera_world[t].astype(float)
         kernels.shade(
-            raster.depth_m[t], normals[t], raster.subject_ids[t], np.linalg.inv(fine.K[t].astype(float)),
-            np.ascontiguousarray(T[:3, :3]), -T[:3, :3].T @ T[:3, 3], stage.albedos, centers[t].astype(float),
-            stage.radius_m, stage.lamp, matrices[0][t], shadow[t], soft, matrices[1][t], contact, _ENCODE, out[t],
-        )  # fmt: skip
+            (raster.depth_m[t], normals[t], raster.subject_ids[t]),
+            (np.linalg.inv(fine.K[t].astype(float)), np.ascontiguousarray(T[:3, :3]), -T[:3, :3].T @ T[:3, 3]),
+            (stage.albedos, centers[t].astype(float), stage.radius_m, stage.lamp),
+            (matrices[0][t], shadow[t], soft),
+            (matrices[1][t], contact),
+            _ENCODE,
+            out[t],
+        )
 
     with ThreadPoolExecutor(get_num_threads()) as pool:
         list(pool.map(draw, range(len(out))))

@@ -85,8 +85,10 @@ def _sky_share(up):
 
 
 @njit(**_COMPILE)
-def _floor(eye, rx, ry, rz, per_pixel, center, reach, shadow_matrix, shadow_soft, height_matrix, contact):
+def _floor(eye, ray, per_pixel, stage, shadow, ground):
     """The floor where a ray meets it: how much grid, how lit, how open to the sky, and how far gone in haze."""
+    (rx, ry, rz), (_, center, reach, _) = ray, stage
+    (shadow_matrix, _, shadow_soft), (height_matrix, contact) = shadow, ground
     along = -eye[1] / ry
     x, z = eye[0] + along * rx, eye[2] + along * rz
     away = np.sqrt((x - center[0]) ** 2 + (z - center[2]) ** 2)
@@ -103,8 +105,9 @@ def _floor(eye, rx, ry, rz, per_pixel, center, reach, shadow_matrix, shadow_soft
 
 
 @njit(**_COMPILE)
-def _skin(nx, ny, nz, vx, vy, vz, lamp, lit, height_m):
+def _skin(normal, view, lamp, lit, height_m):
     """Light on a surface: wrapped key light, how much it faces up, closeness to the floor, highlight and rim."""
+    (nx, ny, nz), (vx, vy, vz) = normal, view
     key = max((nx * lamp[0] + ny * lamp[1] + nz * lamp[2] + 0.15) / 1.15, 0.0) * (0.12 + 0.88 * lit)
     up = 0.5 + 0.5 * ny
     off_floor = 0.55 + 0.45 * min(max(height_m / 0.35, 0.0), 1.0)
@@ -120,21 +123,21 @@ def _skin(nx, ny, nz, vx, vy, vz, lamp, lit, height_m):
 
 
 @njit(**_COMPILE)
-def shade(
-    depth, normals, subject_ids, inverse_K, rotation, eye, albedos, center, reach, lamp,
-    shadow_matrix, shadow_depth, shadow_soft, height_matrix, contact, encode, out,
-):  # fmt: skip
-    """One frame into `out` [H,W,3]; depth, normals, ids at a whole multiple of that size.
+def shade(raster, camera, stage, shadow, ground, encode, out):
+    """One frame into `out` [H,W,3].
 
-    inverse_K [3,3], rotation [3,3] world to camera, eye [3] m: the camera     center [3], reach: what is lit, metres
-    lamp [3] unit, to the light     *_matrix [3,4] world to homogeneous pixels of the shadow and the height map
-    shadow_depth m, shadow_soft 0-1 hidden, contact 0-1 how near something is above
+    raster  depth, normals, subject ids, at a whole multiple of that size
+    camera  inverse K [3,3], rotation [3,3] world to camera, eye [3] m
+    stage   albedos [S,3] by subject id, centre [3] m, radius of what is lit (m), lamp [3] unit, towards the light
+    shadow  3x4 matrix from the world to homogeneous pixels of the shadow map; its depth (m); how hidden, 0-1, blurred
+    ground  the like matrix of the height map; 0-1 how near something is above
     encode  uint8 table from linear light 0-1 to the picture's values
     Every sample of a subject is lit by itself; floor and background are smooth and need one look a pixel.
     """
+    (depth, normals, subject_ids), (inverse_K, r, eye) = raster, camera
+    (albedos, _, _, lamp), (shadow_matrix, shadow_depth, _) = stage, shadow
     samples = depth.shape[0] // out.shape[0]
     scale = (len(encode) - 1) / (samples * samples)
-    r = rotation
     for row in range(out.shape[0]):
         for column in range(out.shape[1]):
             red = green = blue = 0.0
@@ -155,7 +158,7 @@ def shade(
                 sx, sy, sd = _seen_at(shadow_matrix, eye[0] + d * rx, py, eye[2] + d * rz)
                 lit = _lit_share(shadow_depth, sx, sy, sd)
                 key, up, near, shine, rim = _skin(
-                    nx, ny, nz, rx * per_length, ry * per_length, rz * per_length, lamp, lit, py
+                    (nx, ny, nz), (rx * per_length, ry * per_length, rz * per_length), lamp, lit, py
                 )
                 up, down = up * near, (1 - up) * near
                 red += albedos[subject, 0] * (KEY[0] * key + SKY[0] * up + BOUNCE[0] * down)
@@ -167,10 +170,7 @@ def shade(
             if behind > 0:
                 rx, ry, rz = _ray(inverse_K, r, (column + 0.5) * samples, (row + 0.5) * samples)
                 if ry < -1e-4 and eye[1] > 0:
-                    line, lit, sky, fade = _floor(
-                        eye, rx, ry, rz, inverse_K[0, 0] * samples, center, reach,
-                        shadow_matrix, shadow_soft, height_matrix, contact,
-                    )  # fmt: skip
+                    line, lit, sky, fade = _floor(eye, (rx, ry, rz), inverse_K[0, 0] * samples, stage, shadow, ground)
                     lit, sky, stay = lit * lamp[1], 0.75 * sky, (1 - fade) * behind
                     haze = fade * behind
                     red += stay * (FLOOR[0] + line * LINE[0]) * (KEY[0] * lit + SKY[0] * sky) + haze * HAZE[0]

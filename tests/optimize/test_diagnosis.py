@@ -295,3 +295,14 @@ def test_every_kind_has_a_row_in_the_picture():
     from kinema.optimize.diagnosis_plot import ROWS
 
     assert tuple(ROWS) == KINDS
+
+
+def test_noise_is_not_taken_for_a_wrong_order(punch, body):
+    """Nor does it take long: noise of 0.08 rad at 120 fps, where every frame is suspect."""
+    motion = resample(punch, fps=120.0)
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.08, motion.rotvec.shape).astype(np.float32)
+    shake = rng.normal(0, 0.02, motion.root_translation_m.shape)
+    found = diagnose(moved(replace(motion, rotvec=motion.rotvec + noise), shake), body)
+    assert "shuffled_frames" not in kinds(found)
+    assert found.frames_with("jitter").mean() > 0.8

@@ -59,19 +59,23 @@ def teleports(
 
     A jump stands out from the half second around it, where noise is as large everywhere.
     """
-    from scipy.ndimage import percentile_filter
-
     speed = np.linalg.norm(np.diff(points, axis=0), axis=-1) * fps
     odd = unexplained_speed(points, fps)
-    window = max(2 * round(fps / 4) + 1, 7)
 
     def stands_out(value, step, limit):
-        usual = percentile_filter(step, 60, size=(window, *[1] * (step.ndim - 1)), mode="nearest")
-        return (value > limit) & (step > 2.5 * usual + 0.3 * limit) & (value > 0.5 * step)
+        return (value > limit) & (step > 2.5 * _usual(step, fps) + 0.3 * limit) & (value > 0.5 * step)
 
     body = stands_out(odd.mean(1), speed.mean(1), BODY_JUMP_M_PER_S)
     joint = stands_out(odd, speed, JOINT_JUMP_M_PER_S)
     return joint | (body[:, None] & (odd > BODY_JUMP_M_PER_S)), odd.mean(1)
+
+
+def _usual(value: np.ndarray, fps: float) -> np.ndarray:
+    """The 60th percentile of the values [S,...] within a quarter of a second on both sides."""
+    from scipy.ndimage import percentile_filter
+
+    window = max(2 * round(fps / 4) + 1, 7)
+    return percentile_filter(value, 60, size=(window, *[1] * (value.ndim - 1)), mode="nearest")
 
 
 def flips(
@@ -80,9 +84,9 @@ def flips(
     """Which joints turn at once in which step, and by how much [T-1,J] rad."""
     angle = _angle_between(rotmat[:-1], rotmat[1:])
     padded = np.concatenate([angle[1:2], angle, angle[-2:-1]]) if len(angle) > 1 else angle[[0, 0, 0]]
-    sides = np.sort(np.stack([padded[:-2], padded[2:]]), 0)
     # Out and back is two steps: the calmer neighbour tells what is usual.
-    return (angle - sides[0]) * fps > FLIP_RAD_PER_S[category], angle
+    odd = angle - np.minimum(padded[:-2], padded[2:])
+    return (odd * fps > FLIP_RAD_PER_S[category]) & (angle > 2.5 * _usual(angle, fps)), angle
 
 
 def _angle_between(a, b):
@@ -144,8 +148,6 @@ def _gain_of_exchange(
 
 
 def _gain(left, right, left_if_exchanged, right_if_exchanged, fps: float) -> Float[np.ndarray, " S"]:
-    from scipy.ndimage import percentile_filter
-
     def distance(a, b):
         return np.linalg.norm(a - b, axis=-1).mean(-1)
 
@@ -157,8 +159,7 @@ def _gain(left, right, left_if_exchanged, right_if_exchanged, fps: float) -> Flo
     led = (distance(expected(left), left[1:]) + distance(expected(right), right[1:])) / 2
     crossed = (distance(left[:-1], left_if_exchanged[1:]) + distance(right[:-1], right_if_exchanged[1:])) / 2
     plain = np.minimum(straight, led)
-    usual = percentile_filter(plain, 60, size=max(2 * round(fps / 4) + 1, 7), mode="nearest")
-    exchanged = (plain > np.maximum(SWAP_STEP_M, 2.5 * usual)) & (crossed < SWAP_SHARE * plain)
+    exchanged = (plain > np.maximum(SWAP_STEP_M, 2.5 * _usual(plain, fps))) & (crossed < SWAP_SHARE * plain)
     return np.where(exchanged, plain - crossed, 0)
 
 

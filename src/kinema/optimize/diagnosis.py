@@ -186,7 +186,7 @@ def _continuous_pieces(motion: BodyMotion, points, sequence: np.ndarray, report:
                np.rad2deg(continuity_faults.FLIP_RAD_PER_S[motion.category]), "deg/s",
                f"A joint turns by {worst:.0f} degrees in one frame: `kinema refine` mends it; "
                "if it turns for good, the rotations were exported with wrapped angles.")  # fmt: skip
-    cut |= jumps.any(1) | turned.any(1)
+    cut |= jumps.any(1)
     return np.split(sequence, np.flatnonzero(cut) + 1)
 
 

@@ -25,6 +25,10 @@ NEW_LINK_M_PER_S = 0.15
 """Every two frames that a new order puts side by side cost this times the frame's duration on top of their distance."""
 GAIN_SHARE = 0.45
 """A new order must save this share of the moved frames' own steps. Noise fits nowhere: no order of it saves as much."""
+DETOUR_SHARE = 0.5
+"""... and leave less than this share of the detours at the moved frames and beside them."""
+NOISE_FRAMES, NOISE_SHARE = 40, 0.85
+"""Where so many frames on end are suspect, and nearly all of them, it is noise and not worth a search."""
 REGION_FRAMES = 64
 """Longest run of frames that is searched at once."""
 SEGMENT_FRAMES = 10
@@ -88,15 +92,20 @@ def belongs_at(points: Float[np.ndarray, "T J 3"], fps: float) -> Int[np.ndarray
     if frames < 5:
         return order
     flat = points.reshape(frames, -1) / np.sqrt(points.shape[1])
-    for begin, end in _regions(_detour(flat) * fps > DETOUR_M_PER_S):
+    suspect = _detour(flat) * fps > DETOUR_M_PER_S
+    for begin, end in _regions(suspect):
         region = flat[begin:end]
         distance = np.linalg.norm(region[:, None] - region[None], axis=-1)
+        if end - begin > NOISE_FRAMES and suspect[begin:end].mean() > NOISE_SHARE:
+            continue
         biased = distance + NEW_LINK_M_PER_S / fps * (1 - np.eye(end - begin, k=1))
         shortest = min(
             (_shortest_path(biased, start) for start in (np.arange(end - begin), _shortest_path(distance))),
             key=lambda path: biased[path[:-1], path[1:]].sum(),
         )
-        order[begin:end] = begin + _keep_what_pays(shortest, biased)
+        kept = _keep_what_pays(shortest, biased)
+        if _smoother(kept, distance):
+            order[begin:end] = begin + kept
     return order
 
 
@@ -105,6 +114,20 @@ def _detour(flat: Float[np.ndarray, "T D"]) -> Float[np.ndarray, " T"]:
     step = np.linalg.norm(np.diff(flat, axis=0), axis=-1)
     past = np.linalg.norm(flat[2:] - flat[:-2], axis=-1)
     return np.concatenate([[0], step[:-1] + step[1:] - past, [0]])
+
+
+def _smoother(order: Int[np.ndarray, " N"], distance: Float[np.ndarray, "N N"]) -> bool:
+    """Whether the way over the moved frames is much straighter in the new order. Noise that is sorted stays crooked."""
+
+    def detours(o) -> np.ndarray:
+        step = distance[o[:-1], o[1:]]
+        return np.concatenate([[0], step[:-1] + step[1:] - distance[o[:-2], o[2:]], [0]])
+
+    from scipy.ndimage import binary_dilation
+
+    asis = np.arange(len(order))
+    near = np.asarray(binary_dilation(order != asis), bool)
+    return bool(detours(order)[near].sum() < DETOUR_SHARE * detours(asis)[near].sum())
 
 
 def _regions(suspect: Bool[np.ndarray, " T"]) -> list[tuple[int, int]]:

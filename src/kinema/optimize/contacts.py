@@ -34,7 +34,8 @@ CONTACT_HEIGHT = 0.035
 where they are when the body stands."""
 SLIDE_WINDOW_S = 0.25
 SLIDE_M_PER_S = 0.3
-"""A foot that is down slides when ball and ankle both travel this fast over the window (4.7 % of the capture's frames do, salsa most)."""
+"""A foot that is down slides when ball and ankle both travel this fast over the window: 4.7 % of the training
+split's frames do, in salsa most of all, and none of the test split's."""
 LEVEL_M = 0.04
 """A clip is off the floor when its lower foot's 10th percentile is this far from it; good clips are within 0.02."""
 SUNK_M = 0.04

@@ -10,17 +10,11 @@ the training subjects with the prior's own windows, perturbations and steps. Joi
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 import kinema
 from kinema.body.model import forward_kinematics
@@ -102,7 +96,11 @@ def compare(data: Path, stride: int, smoothnet_steps: int) -> dict[str, dict[str
     for name, kind in KINDS.items():
         given = perturb(windows, "human", kind, np.random.default_rng(42))
         tuning = perturb(validation, "human", kind, np.random.default_rng(43))
-        methods = {"no repair": lambda x: x, **smoothers(tuning, validation, clips["train"], smoothnet_steps), "PMP": apply_prior}
+        methods = {
+            "no repair": lambda x: x,
+            **smoothers(tuning, validation, clips["train"], smoothnet_steps),
+            "PMP": apply_prior,
+        }
         results[name] = {m: measure(f(given), windows, bones) for m, f in methods.items()}
     return results
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from tests.optimize.test_features import bones, windows
 
 from kinema.errors import InputError
 from kinema.geometry import rotvec_to_rotmat
@@ -13,6 +12,7 @@ from kinema.optimize.motion_strength import speed, strength_of_speed
 from kinema.train.loop import rng_for
 from kinema.train.motion_data import MotionClips, load_capture_clips, mirrored, mirrored_caption, sample_windows
 from kinema.train.pmp import Task, correction_loss, draw, perturb_batch, random_orders, speed_table
+from tests.optimize.test_features import bones, windows
 
 
 def clips(category: str = "human", frames: int = 80) -> MotionClips:

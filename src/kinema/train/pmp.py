@@ -5,6 +5,7 @@ kinema train pmp --capture cmu_train.npz --validation cmu_val.npz --run runs/pmp
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -246,9 +247,6 @@ def train_pmp(config: PmpTrainConfig) -> Path:
         (lambda m: validation_numbers(m, validation)) if validation else None,
     )
     out = config.out or config.run / "pmp.safetensors"
-    save_prior(
-        model.cpu(),
-        out,
-        {"steps": str(config.loop.steps), "batch": str(config.batch), "config": str(asdict(config.loop))},
-    )
+    provenance = {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)}
+    save_prior(model.cpu(), out, provenance)
     return out

@@ -84,11 +84,11 @@ def to_motion(sequence: Sequence6d, like: BodyMotion | ObjectMotion) -> BodyMoti
     if isinstance(like, ObjectMotion):
         return ObjectMotion(sequence.channels.unflatten(1, (-1, 3)).numpy(), like.fps, np.ones(frames, bool))
     rotmat, root = unpack(sequence.channels)
-    expression = None
+    expression = np.zeros((frames, 10), np.float32)
     if like.category == "human":
-        turns, expression = sequence.followers.split([sequence.followers.shape[1] - 10, 10], 1)
+        turns, face = sequence.followers.split([sequence.followers.shape[1] - 10, 10], 1)
         rotmat = torch.cat([rotmat, rot6d_to_rotmat(turns.unflatten(1, (-1, 6)))], 1)
-        expression = expression.numpy()
+        expression = face.numpy()
     rotvec = rotmat_to_rotvec(rotmat).numpy()
     return BodyMotion(like.category, rotvec, root.numpy(), like.betas, like.fps, expression)
 

@@ -59,7 +59,7 @@ def mirrored_caption(text: str) -> str:
 def mirrored(channels: Tensor, category: str) -> Tensor:
     """[...,C] -> the motion seen in a mirror (x -> -x), left and right joints exchanged."""
     if category == "object":
-        order = torch.tensor([*range(15, -1, -1), 17, 16, 19, 18, 20])
+        order = torch.tensor([0, *range(15, 0, -1), 17, 16, 19, 18, 20])
         return (channels.unflatten(-1, (OBJECT_POINTS, 3))[..., order, :] * MIRROR.diagonal()).flatten(-2)
     rotmat, root = unpack(channels)
     twin = mirror_permutation(category)

@@ -93,7 +93,7 @@ def _straightness(d: np.ndarray, path: np.ndarray) -> float:
     for k in range(1, len(path) - 1):
         past += d[path[k - 1], path[k + 1]]
         over += d[path[k - 1], path[k]] + d[path[k], path[k + 1]]
-    return past / over
+    return float(past / over)
 
 
 @numba.njit(cache=True)
@@ -101,7 +101,7 @@ def _length(d: np.ndarray, path: np.ndarray) -> float:
     total = 0.0
     for k in range(len(path) - 1):
         total += d[path[k], path[k + 1]]
-    return total
+    return float(total)
 
 
 @numba.njit(cache=True)
@@ -147,7 +147,7 @@ def _gain_of_exchange(d: np.ndarray, path: np.ndarray, i: int, j: int) -> float:
     a, b = path[i], path[j]
     before = d[path[i - 1], a] + d[a, path[i + 1]] + d[path[j - 1], b] + d[b, path[j + 1]]
     after = d[path[i - 1], b] + d[b, path[i + 1]] + d[path[j - 1], a] + d[a, path[j + 1]]
-    return before - after
+    return float(before - after)
 
 
 @numba.njit(cache=True)

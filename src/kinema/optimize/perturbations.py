@@ -60,7 +60,7 @@ def frame_order(frames: int, kind: Perturbation, rng: np.random.Generator) -> np
         length = min(kind.swap_segment, (frames - 2) // 2)
         first = 1 + rng.integers(frames - 2 - 2 * length + 1)
         second = first + length + rng.integers(frames - 1 - first - 2 * length + 1)
-        a, b = np.arange(first, first + length), np.arange(second, second + length)
+        a, b = first + np.arange(length), second + np.arange(length)
         order[a], order[b] = order[b].copy(), order[a].copy()
     return order
 

@@ -96,7 +96,8 @@ def sample_windows(
     if clips.category != "object":
         windows = pack(*unpack(windows))
     flip = rng.random(batch) < 0.5
-    windows[flip] = mirrored(windows[flip], clips.category)
+    flipped = torch.from_numpy(flip)
+    windows[flipped] = mirrored(windows[flipped], clips.category)
     if clips.category == "human":
         windows = _mix_limbs(windows, rng)
     return windows, clip, flip

@@ -9,6 +9,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from kinema.optimize.perturbations import Perturbation, add_noise, frame_order, 
 from kinema.optimize.text_encoder import default_text_encoder
 from kinema.train.loop import LoopConfig, rng_for, train
 from kinema.train.motion_data import MotionClips, load_capture_clips, mirrored_caption, sample_windows
-from kinema.types import BETA_COUNT
+from kinema.types import BETA_COUNT, Category
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +182,7 @@ def validation_numbers(model: MotionPrior, clips: MotionClips, windows: int = 25
     return numbers
 
 
-def built_in_bones(category: str) -> Tensor:
+def built_in_bones(category: Category) -> Tensor:
     """[J,3] metres, the rest offsets of the built-in body's joints that the prior knows."""
     parents = PRIOR_PARENTS[category]
     rest = load_body(category, detail="low").rest_joints(np.zeros(BETA_COUNT[category], np.float32))[: len(parents)]
@@ -231,7 +232,7 @@ def train_pmp(config: PmpTrainConfig) -> Path:
     task = make_task(config)
     torch.manual_seed(config.loop.seed)
     model = MotionPrior(config.model)
-    for category in PRIOR_PARENTS:
+    for category in get_args(Category):
         model.bones(category).copy_(built_in_bones(category))
     for category, clips in task.clips.items():
         model.speeds(category).copy_(speed_table(clips))
@@ -244,7 +245,7 @@ def train_pmp(config: PmpTrainConfig) -> Path:
         lambda step: correction_loss(model, task, step, device),
         config.loop,
         config.run,
-        (lambda m: validation_numbers(m, validation)) if validation else None,
+        (lambda _: validation_numbers(model, validation)) if validation else None,
     )
     out = config.out or config.run / "pmp.safetensors"
     provenance = {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)}

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kinema.body.model import BodyModel
 from kinema.body.skeleton import BODY_JOINT_COUNT, HUMAN_JOINTS
 from kinema.errors import InputError
 from kinema.geometry import rot6d_to_rotmat, rotmat_to_rot6d, rotmat_to_rotvec, rotvec_to_rotmat
@@ -101,6 +102,7 @@ def refine(
     target: BodyMotion | None = None,
     length: int | None = None,
     prior: MotionPrior | None = None,
+    body: BodyModel | None = None,
 ) -> BodyMotion:
     """Mend a motion with the motion prior: noise, shuffled frames, repeated frames and gaps go, clean motion stays.
 
@@ -110,6 +112,7 @@ def refine(
     target    a motion whose last frame the result has to end in
     length    frames of the result: `lengthen.lengthen` resamples and continues the motion first
     prior     other weights than the shipped ones
+    body      whose bones tell `lengthen` where the feet are; the built-in one of the motion's category by default
     -> the same category, betas and fps; valid and confidence are 1 everywhere.
     Raises InputError for a strength outside 0-1, a frame that does not exist, a target of another category.
     """
@@ -122,7 +125,7 @@ def refine(
     if length is not None and length != len(motion):
         from kinema.optimize.lengthen import lengthen
 
-        motion = lengthen(motion, length)
+        motion = lengthen(motion, length, body=body)
     held = _held_frames(hold, len(motion))
     given = to_sequence(motion)
     if target is not None:

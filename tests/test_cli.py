@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from licensed import BETA_RAISES_M, RAISED_M, smplx_file
 
 from kinema import cli
 from kinema.errors import InputError
@@ -106,6 +107,46 @@ def test_refine_keeps_what_is_held_and_records_how(motion_file, tmp_path, capsys
         str(motion_file): sha256(motion_file),
         "motion_prior/pmp.safetensors": sha256(PMP_WEIGHTS),
     }
+
+
+def amass_file(path: Path, betas: np.ndarray) -> Path:
+    """The walk as AMASS has it, with SMPL-X betas: y up, which it says."""
+    poses = walk().rotvec.reshape(24, -1)
+    np.savez(path, poses=poses, trans=walk().root_translation_m, betas=betas, mocap_frame_rate=20.0, up_axis="y")
+    return path
+
+
+def test_refine_on_a_licensed_body_takes_the_pelvis_and_the_betas_for_its_own(tmp_path, monkeypatch):
+    from kinema.optimize import optimizer
+
+    given = []
+    monkeypatch.setattr(optimizer, "refine", lambda motion, *a, body, **k: given.append((motion, body)) or motion)
+    body = smplx_file(tmp_path / "SMPLX_NEUTRAL.npz")
+    betas = np.eye(10, dtype=np.float32)[0] * 2
+    amass, out = amass_file(tmp_path / "amass.npz", betas), tmp_path / "out.npz"
+    assert status("refine", amass, "--out", out, "--body", body) == 0
+    (motion, model), trans = given[0], walk().root_translation_m
+    assert model.name == "SMPLX_NEUTRAL"
+    np.testing.assert_allclose(motion.betas, betas)
+    np.testing.assert_allclose(
+        motion.root_translation_m - trans, [[0, -0.35 + RAISED_M + 2 * BETA_RAISES_M, 0.012]] * 24, atol=1e-5
+    )
+    with np.load(out) as written:
+        np.testing.assert_allclose(written["trans"], trans, atol=1e-5)
+    assert str(body) in json.loads(Path(f"{out}.json").read_text())["sha256"]
+
+
+def test_a_body_of_another_category_is_refused(tmp_path, motion_file, capsys):
+    from kinema.body.gaits import gait
+
+    body = smplx_file(tmp_path / "SMPLX_NEUTRAL.npz")
+    save_motion(gait("walk", 1.0, 20, 0)[0], tmp_path / "dog.npz")
+    for verb, out in (("refine", "out.npz"), ("render", "out.mp4"), ("retarget", "out.npz")):
+        shape = ["--betas", "1"] if verb == "retarget" else []
+        message = refused(capsys, verb, tmp_path / "dog.npz", "--out", tmp_path / out, "--body", body, *shape)
+        assert "'SMPLX_NEUTRAL': is of human layout" in message
+    message = refused(capsys, "refine", motion_file, "--out", tmp_path / "o.npz", "--target", tmp_path / "dog.npz")
+    assert "target: is of animal layout" in message
 
 
 @pytest.mark.parametrize("name", ["parts", "openpose", "depth"])
@@ -278,7 +319,7 @@ def test_a_full_disk_leaves_nothing(motion_file, tmp_path, capsys, monkeypatch):
 
 
 def test_control_c_ends_with_130(motion_file, monkeypatch, capsys):
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("kinema.motion_io.load_motion", interrupted)

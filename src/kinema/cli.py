@@ -23,6 +23,7 @@ from tyro.extras import SubcommandApp
 from kinema.errors import InputError
 
 if TYPE_CHECKING:
+    from kinema.body.model import BodyModel
     from kinema.types import BodyMotion
     from kinema.video import Frame
 
@@ -46,6 +47,7 @@ def option(metavar: str, unset: str = "optional") -> Any:
 Input = Annotated[Positional[Path], arg(name="in", metavar="IN")]
 Output = Annotated[Path, arg(metavar="OUT")]
 BodyFile = Annotated[Path | None, option("FILE", "default: the built-in body")]
+"""Which body the betas and `trans` of a file belong to."""
 
 
 def refine(
@@ -56,6 +58,7 @@ def refine(
     hold: Annotated[str | None, option("FRAMES", "default: none")] = None,
     target: Annotated[Path | None, option("FILE")] = None,
     length: Annotated[int | None, option("N", "default: as it came")] = None,
+    body: BodyFile = None,
 ) -> None:
     """Mend a motion: noise, shuffled and repeated frames and gaps go; clean motion stays.
 
@@ -71,19 +74,22 @@ def refine(
         hold: frames to keep as they are, such as 0,5-8,-1 or first,last
         target: a motion whose last frame the result ends in
         length: frames of the result; it is lengthened first where that is more
+        body: the licensed SMPL-X (.npz) or SMAL (.pkl) file whose betas the motion has. Its bones say where the
+            pelvis and the feet are; the shape itself stays as it is
     """
     from kinema.motion_io import load_motion, save_motion
     from kinema.optimize import optimizer
 
     check_output(out, MOTION_SUFFIXES)
-    motion = load_motion(input)
+    model = load_licensed(body)
+    motion = load_motion(input, body=model)
     frames = parse_frames(hold, length or len(motion)) if hold else None
-    goal = load_motion(target) if target else None
+    goal = load_motion(target, body=model) if target else None
     with working("refining"):
-        mended = optimizer.refine(motion, prompt, strength, frames, goal, length)
-    save_motion(mended, out)
+        mended = optimizer.refine(motion, prompt, strength, frames, goal, length, body=model)
+    save_motion(mended, out, model)
     settings = {"prompt": prompt, "strength": strength, "hold": frames, "target": target, "length": length}
-    write_record(Path(f"{out}.json"), "refine", {"in": input, "out": out, **settings})
+    write_record(Path(f"{out}.json"), "refine", {"in": input, "out": out, "body": body, **settings})
     say(f"{out}: {describe(mended)}, mended from {input}")
 
 
@@ -108,9 +114,8 @@ def render(
         size: width and height in pixels
         camera: how the camera moves, or a camera file (.npz, .json)
         fps: frames a second of the video; the motion is resampled to it
-        body: a licensed SMPL-X or SMAL file
+        body: a licensed SMPL-X (.npz) or SMAL (.pkl) file
     """
-    from kinema.body.model import load_body
     from kinema.motion_io import load_motion
     from kinema.optimize.lengthen import resample
     from kinema.render.control_maps import render_frames
@@ -118,9 +123,9 @@ def render(
 
     check_output(out, VIDEO_SUFFIXES)
     pixels = parse_size(size)
-    motion = load_motion(input)
+    model = load_licensed(body)
+    motion = load_motion(input, body=model)
     motion = motion if fps is None else resample(motion, fps=fps)
-    model = load_body(motion.category, body) if body else None
     frames = render_frames(motion, map, camera, pixels, model)
     written = write_video(with_progress(frames, len(motion), f"drawing {map}"), out, motion.fps)
     say(f"{out}: {map}, {written} frames of {size}, {written / motion.fps:.1f} s at {motion.fps:g} fps")
@@ -141,16 +146,15 @@ def diagnose(
         input: the motion: .npz (AMASS, SMPL-X), .bvh, .glb, .gltf
         json: print JSON instead of a table
         plot: also draw the faults over time
-        body: a licensed SMPL-X or SMAL file
+        body: a licensed SMPL-X (.npz) or SMAL (.pkl) file
     """
-    from kinema.body.model import load_body
     from kinema.motion_io import load_motion
     from kinema.optimize.diagnosis import diagnose, plot_diagnosis
 
     if plot:
         check_output(plot, PLOT_SUFFIXES)
-    motion = load_motion(input)
-    model = load_body(motion.category, body, detail="low")
+    model = load_licensed(body)
+    motion = load_motion(input, body=model)
     with working("diagnosing"):
         found = diagnose(motion, model)
         if plot:
@@ -167,6 +171,7 @@ def convert(
     input: Input,
     out: Annotated[Positional[Path], arg(metavar="OUT")],
     mapping: Annotated[Path | None, option("FILE")] = None,
+    body: BodyFile = None,
 ) -> None:
     """Turn a motion file into another kind; the suffixes say which.
 
@@ -177,12 +182,14 @@ def convert(
         input: the motion: .npz (AMASS, SMPL-X), .bvh, .glb, .gltf
         out: where to write it: .npz, .bvh, .glb, .gltf
         mapping: JSON with {joint of the BVH: joint of SMPL-X}, for rigs whose names are not known
+        body: the licensed SMPL-X (.npz) or SMAL (.pkl) file whose betas an .npz has, or is to have
     """
     from kinema.motion_io import load_motion, save_motion
 
     check_output(out, MOTION_SUFFIXES)
-    motion = load_motion(input, mapping)
-    save_motion(motion, out)
+    model = load_licensed(body)
+    motion = load_motion(input, mapping, model)
+    save_motion(motion, out, model)
     say(f"{out}: {describe(motion)}, converted from {input}")
 
 
@@ -190,6 +197,7 @@ def retarget(
     input: Input,
     out: Output,
     betas: Annotated[str, arg(metavar="SHAPE")],
+    body: BodyFile = None,
 ) -> None:
     """Give a motion another body shape, with the feet on the floor.
 
@@ -201,15 +209,17 @@ def retarget(
         out: where to write the result: .npz, .bvh, .glb, .gltf
         betas: the shape: names (height, weight, muscle, age, gender, legs, arms, shoulders, hips, torso) or
             numbers in order; what is left out is 0, the mean
+        body: a licensed SMPL-X (.npz) or SMAL (.pkl) file, whose betas are numbers without names
     """
     from kinema.body.shape import parse_betas
     from kinema.motion_io import load_motion, save_motion
     from kinema.optimize import retarget as stage
 
     check_output(out, MOTION_SUFFIXES)
-    motion = load_motion(input)
-    motion = stage.retarget(motion, parse_betas(betas, motion.category))
-    save_motion(motion, out)
+    model = load_licensed(body)
+    motion = load_motion(input, body=model)
+    motion = stage.retarget(motion, parse_betas(betas, motion.category), model)
+    save_motion(motion, out, model)
     say(f"{out}: {describe(motion)}, on the shape {betas}")
 
 
@@ -259,6 +269,13 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
         raise InputError(path, "its folder does not exist", mend=f"mkdir -p {path.parent}")
     if not os.access(path.parent, os.W_OK):
         raise InputError(path, "its folder cannot be written to", mend="choose another folder")
+
+
+def load_licensed(file: Path | None) -> BodyModel | None:
+    """The body of `--body`, which its suffix tells: SMAL comes as .pkl, SMPL-X as .npz. None for the built-in one."""
+    from kinema.body.model import load_body
+
+    return load_body("animal" if file.suffix == ".pkl" else "human", file) if file else None
 
 
 def parse_frames(text: str, frames: int) -> list[int]:

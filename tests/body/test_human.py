@@ -8,11 +8,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from licensed import save, smplx_arrays
 from scipy.spatial.transform import Rotation
 
 from kinema.body.human import BUILT_IN, load_human
 from kinema.body.model import joints, load_body
-from kinema.body.skeleton import HUMAN_JOINTS, HUMAN_PARENTS, JOINT_PARTS, PART_IDS, PARTS, mirror_permutation
+from kinema.body.skeleton import HUMAN_JOINTS, JOINT_PARTS, PART_IDS, PARTS, mirror_permutation
 from kinema.body.skinning import SkinnedBody
 from kinema.errors import InputError
 from kinema.types import BodyMotion
@@ -216,34 +217,6 @@ def test_real_captures_stand_on_the_floor(shared_data):
 
 
 # --- the user's SMPL-X file
-
-
-def smplx_arrays(seed: int = 0, vertices: int = 200, directions: int = 400) -> dict[str, np.ndarray]:
-    """Random numbers under the keys and shapes of an SMPL-X file."""
-    rng = np.random.default_rng(seed)
-    weights = rng.random((vertices, 55)) * (rng.random((vertices, 55)) < 0.06)
-    weights[np.arange(vertices), rng.integers(0, 55, vertices)] += 0.5
-    regressor = rng.random((55, vertices))
-    tree = np.stack([HUMAN_PARENTS, np.arange(55)]).astype(np.int64)
-    tree[0, 0] = 2**32 - 1
-    return {
-        "v_template": rng.normal(0, 0.3, (vertices, 3)),
-        "f": rng.integers(0, vertices, (60, 3)).astype(np.uint32),
-        "weights": weights / weights.sum(1, keepdims=True),
-        "shapedirs": rng.normal(0, 0.03, (vertices, 3, directions)),
-        "posedirs": rng.normal(0, 0.01, (vertices, 3, 486)),
-        "J_regressor": regressor / regressor.sum(1, keepdims=True),
-        "kintree_table": tree,
-        "hands_meanl": rng.normal(0, 0.3, 45),
-        "hands_meanr": rng.normal(0, 0.3, 45),
-        "joint2num": np.array({name: j for j, name in enumerate(HUMAN_JOINTS)}, object),
-        "part2num": np.array({"spine": 0}, object),
-    }
-
-
-def save(path, arrays):
-    np.savez(path, allow_pickle=True, **arrays)
-    return path
 
 
 def random_motion(seed: int = 1, frames: int = 3) -> BodyMotion:

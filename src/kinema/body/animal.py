@@ -53,7 +53,12 @@ def _checked(file: str | Path, found: dict[str, Value]) -> dict[str, np.ndarray]
     dense = {key: np.asarray(found[key]) for key in _KEYS}
     vertices, joints = len(dense["v_template"]), dense["kintree_table"].shape[-1]
     if joints not in (_WITHOUT_EARS, len(ANIMAL_JOINTS)):
-        raise InputError(f"{file}, kintree_table", f"has {joints} joints", expected="35 of SMAL, or 33 without ears")
+        raise InputError(
+            f"{file}, kintree_table",
+            f"has {joints} joints",
+            expected="35 of SMAL, or 33 without ears",
+            mend="SMPL-X bodies are given as .npz",
+        )
     shapes = {"v_template": (vertices, 3), "f": (len(dense["f"]), 3), "J_regressor": (joints, vertices),
               "weights": (vertices, joints), "kintree_table": (2, joints),
               "shapedirs": (vertices, 3, dense["shapedirs"].shape[-1])}  # fmt: skip

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int32, UInt8
 
 from kinema.body.skeleton import depth_levels
+from kinema.errors import InputError
 from kinema.types import BodyMotion, Category
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 Detail = Literal["full", "low"]
 
 
-@runtime_checkable
 @runtime_checkable
 class BodyModel(Protocol):
     """A skinned body. V vertices, F triangles, J joints in the category's layout (`kinema.body.skeleton`)."""
@@ -78,6 +78,17 @@ def load_body(category: Category = "human", file: str | Path | None = None, deta
     return load_animal(file, detail)
 
 
+def body_for(category: Category, body: BodyModel | None = None) -> BodyModel:
+    """The body given, else the built-in low-polygon one. Raises InputError where it is another category's."""
+    if body is None:
+        return load_body(category, detail="low")
+    if body.category != category:
+        raise InputError(
+            f"body {body.name!r}", f"is of {body.category} layout", f"one of {category} layout, as the motion has"
+        )
+    return body
+
+
 def joints(motion: BodyMotion, body: BodyModel | None = None) -> Float[np.ndarray, "T J 3"]:
     """World positions of all joints, float32 metres. `body` defaults to the built-in one of the motion's category."""
     import torch
@@ -85,7 +96,7 @@ def joints(motion: BodyMotion, body: BodyModel | None = None) -> Float[np.ndarra
     from kinema.body.skeleton import PARENTS
     from kinema.geometry import rotvec_to_rotmat
 
-    body = body or load_body(motion.category, detail="low")
+    body = body_for(motion.category, body)
     parents = PARENTS[motion.category]
     rest = body.rest_joints(motion.betas)
     bones = rest - rest[np.maximum(parents, 0)]

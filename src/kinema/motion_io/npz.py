@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from kinema.atomic import atomic_path
-from kinema.body.model import joints, load_body
+from kinema.body.model import BodyModel, body_for, joints
 from kinema.body.skeleton import JOINTS
 from kinema.errors import InputError
 from kinema.geometry import rotmat_to_rotvec, rotvec_to_rotmat
@@ -44,8 +44,11 @@ CLEARLY_UP = 0.7
 log = logging.getLogger(__name__)
 
 
-def load_npz(path: Path) -> BodyMotion:
-    """Read AMASS / SMPL-X / SMAL parameters. Joints that the file does not hold are at rest with confidence 0."""
+def load_npz(path: Path, body: BodyModel | None = None) -> BodyMotion:
+    """Read AMASS / SMPL-X / SMAL parameters. Joints that the file does not hold are at rest with confidence 0.
+
+    body  whose betas the file has, and whose pelvis at rest `trans` starts from
+    """
     arrays = read_arrays(path)
     if "rot6d" in arrays and "start" in arrays:
         raise InputError(
@@ -60,17 +63,20 @@ def load_npz(path: Path) -> BodyMotion:
     if trans.shape != (len(poses), 3):
         raise InputError(f"{path}: trans", f"has shape {trans.shape}", expected=f"({len(poses)}, 3), as poses has")
     betas = _betas(path, arrays, category)
-    if betas.any() and category == "human" and "category" not in arrays:
+    if body is None and betas.any() and "category" not in arrays:
+        licensed = "SMPL-X" if category == "human" else "SMAL"
         log.warning(
-            "%s: its betas are SMPL-X's; the built-in body would read them otherwise: give your SMPL-X file as body",
+            "%s: its betas are %s's, of which the built-in body makes another shape: give your %s file with --body",
             path,
+            licensed,
+            licensed,
         )
     layout = HUMAN_LAYOUTS[poses.shape[1]] if category == "human" else tuple(range(JOINT_COUNT["animal"]))
     rotvec = np.zeros((len(poses), JOINT_COUNT[category], 3), np.float32)
     rotvec[:, layout] = poses.reshape(len(poses), -1, 3)[:, : len(layout)]
     confidence = np.zeros(rotvec.shape[:2], np.float32)
     confidence[:, layout] = 1
-    pelvis = load_body(category, detail="low").rest_joints(betas)[0]
+    pelvis = body_for(category, body).rest_joints(betas)[0]
     try:
         motion = BodyMotion(
             category=category,
@@ -82,15 +88,15 @@ def load_npz(path: Path) -> BodyMotion:
         )
     except InputError as error:
         raise InputError(f"{path}: {error.where}", error.problem, error.expected, error.mend) from error
-    return _turned_y_up(motion) if _up_axis(path, arrays, motion) == "z" else motion
+    return _turned_y_up(motion) if _up_axis(path, arrays, motion, body) == "z" else motion
 
 
-def save_npz(motion: BodyMotion, path: Path) -> None:
+def save_npz(motion: BodyMotion, path: Path, body: BodyModel | None = None) -> None:
     """Write what `load_npz` gives back to the last bit: AMASS's keys, y up, and the keys that only kinema has.
 
     `trans` is float64, so that adding the pelvis again restores the float32 root exactly.
     """
-    pelvis = load_body(motion.category, detail="low").rest_joints(motion.betas)[0]
+    pelvis = body_for(motion.category, body).rest_joints(motion.betas)[0]
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
@@ -230,7 +236,7 @@ def _frame_rate(path: Path, arrays: dict[str, np.ndarray]) -> float:
     return float(rate.ravel()[0])
 
 
-def _up_axis(path: Path, arrays: dict[str, np.ndarray], motion: BodyMotion) -> str:
+def _up_axis(path: Path, arrays: dict[str, np.ndarray], motion: BodyMotion, body: BodyModel | None) -> str:
     """ "y" or "z": what the file says, else the way the body stands over the clip, else AMASS's z with a warning."""
     if "up_axis" in arrays:
         axis = str(arrays["up_axis"]).lower()
@@ -238,7 +244,7 @@ def _up_axis(path: Path, arrays: dict[str, np.ndarray], motion: BodyMotion) -> s
             raise InputError(f"{path}: up_axis", f"is {axis!r}", expected="'y' or 'z'")
         return axis
     some = motion[:: max(1, len(motion) // 100)]
-    position, names = joints(some), JOINTS[motion.category]
+    position, names = joints(some, body), JOINTS[motion.category]
     if motion.category == "human":
         upward = position[:, names.index("head")] - position[:, 0]
     else:

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from kinema.body.model import load_body
+from kinema.body.model import BodyModel, body_for
 from kinema.body.skeleton import BODY_JOINT_COUNT, HUMAN_JOINTS, JOINTS, PARENTS
 from kinema.errors import InputError
 from kinema.geometry import rotmat_to_rotvec, rotvec_to_rotmat
 from kinema.motion_io.bvh import Bvh, global_transforms, write_bvh
 from kinema.motion_io.naming import match_joints
 from kinema.motion_io.rest_pose import Standing, smallest_rotation, standing_pose, upright_world
-from kinema.types import BETA_COUNT, BodyMotion, Category
+from kinema.types import BETA_COUNT, BodyMotion
 
 CM = 0.01
 UNITS_M = {
@@ -43,15 +43,19 @@ SPINE = tuple(J[name] for name in ("pelvis", "spine1", "spine2", "spine3", "neck
 log = logging.getLogger(__name__)
 
 
-def motion_of_bvh(bvh: Bvh, mapping: Mapping[str, str] | str | Path | None = None) -> BodyMotion:
-    """The motion of a BVH file on our layout. Joints that the rig lacks are at rest; face and fingers among them have
-    confidence 0. Raises InputError where the rig is not understood or is left-handed."""
+def motion_of_bvh(
+    bvh: Bvh, mapping: Mapping[str, str] | str | Path | None = None, body: BodyModel | None = None
+) -> BodyMotion:
+    """The motion of a BVH file on the bones of a body, the built-in one by default. Joints that the rig lacks are at
+    rest; face and fingers among them have confidence 0. Raises InputError where the rig is not understood or is
+    left-handed."""
     if mapping is None and set(bvh.names) == set(JOINTS["animal"]):
-        return _animal_motion(bvh)
+        return _animal_motion(bvh, body_for("animal", body))
+    body = body_for("human", body)
     scheme, found = match_joints(bvh.path, bvh.names, mapping)
     pose = standing_pose(bvh, found)
-    betas = _betas_of_rig(pose, found)
-    rest = load_body("human", detail="low").rest_joints(betas).astype(np.float64)
+    betas = _betas_of_rig(pose, found, body)
+    rest = body.rest_joints(betas).astype(np.float64)
     place, turn = global_transforms(bvh.parents, bvh.rotmat, bvh.positions)
     upright = upright_world(bvh, place @ pose.axes.T, pose, found) @ pose.axes
     place, turn = place @ upright.T, upright @ turn
@@ -72,11 +76,11 @@ def motion_of_bvh(bvh: Bvh, mapping: Mapping[str, str] | str | Path | None = Non
     )
 
 
-def save_bvh(motion: BodyMotion, path: Path) -> None:
+def save_bvh(motion: BodyMotion, path: Path, body: BodyModel | None = None) -> None:
     """Write joints, bones and rotations in our own names, in centimetres. The shape is kept as far as bones show it;
     expression and confidence are not. Shapes are read back from the bones (`_fit_betas`)."""
     names, parents = JOINTS[motion.category], PARENTS[motion.category]
-    rest = load_body(motion.category, detail="low").rest_joints(motion.betas).astype(np.float64)
+    rest = body_for(motion.category, body).rest_joints(motion.betas).astype(np.float64)
     offsets = rest - rest[np.maximum(parents, 0)]
     rotmat = rotvec_to_rotmat(motion.rotvec.astype(np.float64))
     positions = np.tile(offsets, (len(motion), 1, 1))
@@ -87,12 +91,12 @@ def save_bvh(motion: BodyMotion, path: Path) -> None:
     write_bvh(bvh, path, centimetres_per_unit=1 / CM)
 
 
-def _animal_motion(bvh: Bvh) -> BodyMotion:
+def _animal_motion(bvh: Bvh, body: BodyModel) -> BodyMotion:
     """An animal that kinema wrote, whose bones are those of our animal in some shape; others cannot be retargeted."""
     order = [bvh.names.index(name) for name in JOINTS["animal"]]
     bones = bvh.offsets[order] * CM
     bones[0] = 0
-    betas, misfit_m = _fit_betas(bones, "animal")
+    betas, misfit_m = _fit_betas(bones, body)
     if misfit_m > SAME_SKELETON_M or (bvh.parents[order[1:]] != np.array(order)[PARENTS["animal"][1:]]).any():
         raise InputError(
             bvh.path,
@@ -108,20 +112,20 @@ def _animal_motion(bvh: Bvh) -> BodyMotion:
     )
 
 
-def _betas_of_rig(pose: Standing, found: dict[str, tuple[int, ...]]) -> Float[np.ndarray, " B"]:
+def _betas_of_rig(pose: Standing, found: dict[str, tuple[int, ...]], body: BodyModel) -> Float[np.ndarray, " B"]:
     """The shape of a rig that is our body in any unit and axes; the mean shape for every other rig."""
     mean = np.zeros(BETA_COUNT["human"], np.float32)
     if len(found) < len(HUMAN_JOINTS):
         return mean
     joints = pose.joints[[found[name][0] for name in HUMAN_JOINTS]]
     bones = joints - joints[np.maximum(PARENTS["human"], 0)]
-    betas, misfit_m = min((_fit_betas(bones * unit, "human") for unit in UNITS_M.values()), key=lambda fit: fit[1])
+    betas, misfit_m = min((_fit_betas(bones * unit, body) for unit in UNITS_M.values()), key=lambda fit: fit[1])
     return betas if misfit_m < SAME_SKELETON_M else mean
 
 
-def _fit_betas(bones: Float[np.ndarray, "J 3"], category: Category) -> tuple[Float[np.ndarray, " B"], float]:
+def _fit_betas(bones: Float[np.ndarray, "J 3"], body: BodyModel) -> tuple[Float[np.ndarray, " B"], float]:
     """The shape whose bones these are (rest joints are linear in betas), and the largest misfit of a joint, metres."""
-    body, count, parents = load_body(category, detail="low"), BETA_COUNT[category], PARENTS[category]
+    count, parents = BETA_COUNT[body.category], PARENTS[body.category]
 
     def bones_of(betas: np.ndarray) -> np.ndarray:
         rest = body.rest_joints(betas.astype(np.float32)).astype(np.float64)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float
 
-from kinema.body.model import BodyModel, joints, load_body
+from kinema.body.model import BodyModel, body_for, joints
 from kinema.body.skeleton import BODY_JOINT_COUNT, JOINTS
 from kinema.optimize import contacts, continuity_faults, joint_limits, order_faults
 from kinema.optimize.diagnosis_plot import figure_text, plot_diagnosis
@@ -103,7 +103,7 @@ def diagnose(motion: BodyMotion, body: BodyModel | None = None) -> Diagnosis:
 
     Frames that the motion marks as not valid are not reported.
     """
-    body = body or load_body(motion.category, detail="low")
+    body = body_for(motion.category, body)
     known = BODY_JOINT_COUNT if motion.category == "human" else len(JOINTS[motion.category])
     points = joints(motion, body)[:, :known].astype(np.float64)
     heights = contacts.standing_heights(body, motion.betas)[:known]

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation
 
-from kinema.body.model import BodyModel, joints, load_body
+from kinema.body.model import BodyModel, body_for, joints
 from kinema.body.skeleton import PARENTS
 from kinema.errors import InputError
 from kinema.geometry import heading_rotmat
@@ -39,7 +39,7 @@ def retarget(motion: BodyMotion, betas: Float[np.ndarray, " B"], body: BodyModel
     wanted = np.asarray(betas, np.float32).ravel()
     if len(wanted) > BETA_COUNT[category] or not np.isfinite(wanted).all():
         raise InputError("betas", f"are {wanted}", expected=f"at most {BETA_COUNT[category]} finite numbers")
-    body = body or load_body(category, detail="low")
+    body = body_for(category, body)
     shaped = replace(motion, betas=wanted)
     legs = LEGS[category]
     old, new = _Shape(body, motion.betas, legs), _Shape(body, shaped.betas, legs)

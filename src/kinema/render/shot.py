@@ -131,6 +131,9 @@ def _fps_and_frames(subjects: tuple[Subject, ...]) -> tuple[float, int]:
 
 def _bodies(subjects: tuple[Subject, ...], body: BodyModel | None, detail) -> tuple[BodyModel | None, ...]:
     known = {body.category: body} if body else {}
+    categories = {s.motion.category for s in subjects if isinstance(s.motion, BodyMotion)}
+    if body and body.category not in categories:
+        raise InputError(f"body {body.name!r}", f"is of {body.category} layout", f"one for {', '.join(categories)}")
     for subject in subjects:
         if isinstance(subject.motion, BodyMotion) and subject.motion.category not in known:
             known[subject.motion.category] = load_body(subject.motion.category, detail=detail)

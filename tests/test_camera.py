@@ -119,7 +119,8 @@ def test_one_camera_serves_all_frames_and_other_numbers_are_refused():
         ({"K": np.diag([-1.0, 1, 1])}, "pinhole"),
         ({"T_camera_world": np.diag([1.0, 1, -1, 1])}, "left-handed"),
         ({"T_camera_world": np.full((4, 4), np.nan)}, "finite"),
-        ({"image_hw": np.array([0, 5])}, "size"),
+        ({"image_hw": np.array([0, 5])}, "c.npz, key 'image_hw'"),
+        ({"image_hw": np.array([np.nan, 5])}, "c.npz, key 'image_hw'"),
     ],
 )
 def test_broken_files_are_refused(tmp_path, change, message):
@@ -130,7 +131,13 @@ def test_broken_files_are_refused(tmp_path, change, message):
 
 
 def test_what_is_no_camera_file_is_refused(tmp_path):
-    for name, content in [("a.json", "{"), ("b.json", "[]"), ("c.npz", "PK\x03\x04 no"), ("d.json", '{"K": "x"}')]:
+    for name, content in [
+        ("deep.json", "[" * 99999),
+        ("a.json", "{"),
+        ("b.json", "[]"),
+        ("c.npz", "PK\x03\x04 no"),
+        ("d.json", '{"K": "x"}'),
+    ]:
         (tmp_path / name).write_text(content)
         with pytest.raises(InputError):
             load_cameras(tmp_path / name)

@@ -163,9 +163,21 @@ def test_render_writes_a_video(name, motion_file, tmp_path, capsys):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.mp4", "walk.npz"]
 
 
-def test_render_writes_pictures(motion_file, tmp_path):
+def test_render_writes_pictures(motion_file, tmp_path, capsys):
     assert status("render", motion_file, "--out", tmp_path / "frames", "--map", "mask", "--size", "64x64") == 0
     assert len(list((tmp_path / "frames").glob("*.png"))) == 24
+    assert f"{tmp_path / 'frames' / '000000.png'}" in capsys.readouterr().out
+
+
+def test_a_single_frame_goes_through_every_verb(tmp_path, capsys):
+    one = tmp_path / "one.npz"
+    save_motion(walk(1), one)
+    assert status("diagnose", one) == 0
+    assert status("refine", one, "--out", tmp_path / "o.npz") == 0
+    assert status("retarget", one, "--out", tmp_path / "o.bvh", "--betas", "height=1") == 0
+    assert status("convert", one, tmp_path / "o.glb") == 0
+    assert status("render", one, "--out", tmp_path / "o.mp4", "--size", "64x64", "--camera", "follow") == 0
+    assert "o.mp4: shaded, 1 frame of 64x64" in capsys.readouterr().out
 
 
 def test_doctor_says_ready(capsys):
@@ -284,7 +296,7 @@ def test_bad_options_of_refine(options, expected, motion_file, tmp_path, capsys)
     [
         (["--size", "1024"], "1024x576"),
         (["--size", "1023x576"], "even numbers"),
-        (["--size", "99999x576"], "8192"),
+        (["--size", "4098x576"], "4096"),
         (["--map", "colours"], "shaded"),
         (["--camera", "gone.npz"], "gone.npz"),
         (["--camera", "spin"], "orbit"),

@@ -66,7 +66,7 @@ def make_cameras(
         return orbit_cameras(points_m, size, azimuth_rad)
     if kind == "follow":
         return follow_cameras(points_m, size, azimuth_rad, fps)
-    if Path(kind).suffix not in (".npz", ".json"):
+    if Path(kind).suffix.lower() not in (".npz", ".json"):
         raise InputError(
             "camera", f"is {kind!r}", expected=", ".join(get_args(CameraKind)) + ", or a camera file (.npz, .json)"
         )
@@ -167,7 +167,7 @@ def save_cameras(cameras: Cameras, path: str | Path) -> None:
     fields = {"K": cameras.K, "T_camera_world": cameras.T_camera_world, "image_hw": np.array(cameras.image_hw)}
     _check_suffix(path)
     with atomic_path(path) as temporary:
-        if Path(path).suffix == ".npz":
+        if Path(path).suffix.lower() == ".npz":
             np.savez(temporary, K=fields["K"], T_camera_world=fields["T_camera_world"], image_hw=fields["image_hw"])
         else:
             temporary.write_text(json.dumps({key: value.tolist() for key, value in fields.items()}))
@@ -177,7 +177,7 @@ def load_cameras(path: str | Path) -> Cameras:
     """Read what `save_cameras` writes; K and T_camera_world may also be one matrix. Raises InputError."""
     _check_suffix(path)
     try:
-        if Path(path).suffix == ".npz":
+        if Path(path).suffix.lower() == ".npz":
             with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 fields = {key: np.asarray(archive[key], float) for key in archive.files if key in _KEYS}
         else:
@@ -185,7 +185,7 @@ def load_cameras(path: str | Path) -> Cameras:
             fields = {key: np.asarray(content[key], float) for key in _KEYS if key in content}
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror or error})", "a camera file, .npz or .json") from error
-    except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, TypeError, AttributeError, EOFError, RecursionError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(path, f"is no camera file ({error})", "numbers under " + ", ".join(_KEYS)) from error
     return _checked(fields, path)
 
@@ -194,7 +194,7 @@ _KEYS = {"K": (3, 3), "T_camera_world": (4, 4), "image_hw": (2,)}
 
 
 def _check_suffix(path: str | Path) -> None:
-    if Path(path).suffix not in (".npz", ".json"):
+    if Path(path).suffix.lower() not in (".npz", ".json"):
         raise InputError(path, "is no camera file by its name", expected=".npz or .json")
 
 
@@ -218,8 +218,9 @@ def _checked(fields: dict[str, np.ndarray], path: str | Path) -> Cameras:
             f"{path}, key 'T_camera_world'", "does not hold rotations (or is left-handed)",
             "world to camera, OpenCV axes: +x right, +y down, +z forward",
         )  # fmt: skip
-    height, width = (int(side) for side in fields["image_hw"])
-    _checked_size((width, height))
+    height, width = (int(side) for side in fields["image_hw"].ravel()[:2])
+    if min(height, width) < 1:
+        raise InputError(f"{path}, key 'image_hw'", f"is {height}, {width}", "height and width in pixels, above 0")
     return Cameras(K.astype(np.float32), T.astype(np.float32), (height, width))
 
 

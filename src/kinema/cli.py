@@ -128,7 +128,8 @@ def render(
     motion = motion if fps is None else resample(motion, fps=fps)
     frames = render_frames(motion, map, camera, pixels, model)
     written = write_video(with_progress(frames, len(motion), f"drawing {map}"), out, motion.fps)
-    say(f"{out}: {map}, {written} frames of {size}, {written / motion.fps:.1f} s at {motion.fps:g} fps")
+    made = out if out.suffix.lower() == ".mp4" else f"{out.with_suffix('')}/000000.png and on"
+    say(f"{made}: {map}, {count_frames(written)} of {size}, {written / motion.fps:.1f} s at {motion.fps:g} fps")
 
 
 def diagnose(
@@ -275,7 +276,7 @@ def load_licensed(file: Path | None) -> BodyModel | None:
     """The body of `--body`, which its suffix tells: SMAL comes as .pkl, SMPL-X as .npz. None for the built-in one."""
     from kinema.body.model import load_body
 
-    return load_body("animal" if file.suffix == ".pkl" else "human", file) if file else None
+    return load_body("animal" if file.suffix.lower() == ".pkl" else "human", file) if file else None
 
 
 def parse_frames(text: str, frames: int) -> list[int]:
@@ -300,8 +301,8 @@ def parse_size(text: str) -> tuple[int, int]:
     if not match:
         raise InputError("--size", f"is {text!r}", expected="width x height in pixels, such as 1024x576")
     width, height = (int(number) for number in match.groups())
-    if width % 2 or height % 2 or not (16 <= width <= 8192 and 16 <= height <= 8192):
-        raise InputError("--size", f"is {text!r}", expected="even numbers from 16 to 8192, which video files need")
+    if width % 2 or height % 2 or not (16 <= width <= 4096 and 16 <= height <= 4096):
+        raise InputError("--size", f"is {text!r}", expected="even numbers from 16 to 4096, which video files need")
     return width, height
 
 
@@ -327,7 +328,12 @@ def write_record(path: Path, verb: str, settings: dict[str, object]) -> None:
 def describe(motion: BodyMotion) -> str:
     """'a human, 64 frames, 3.2 s at 20 fps'."""
     seconds = len(motion) / motion.fps
-    return f"{motion.category}, {len(motion)} frames, {seconds:.1f} s at {motion.fps:g} fps"
+    return f"{motion.category}, {count_frames(len(motion))}, {seconds:.1f} s at {motion.fps:g} fps"
+
+
+def count_frames(frames: int) -> str:
+    """'64 frames', '1 frame'."""
+    return f"{frames} frame{'' if frames == 1 else 's'}"
 
 
 def say(message: str, err: bool = False) -> None:

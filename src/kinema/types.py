@@ -108,6 +108,9 @@ class BodyMotion:
                     mend="leave those frames out, or set them to their neighbour's pose and valid to False",
                 )
             object.__setattr__(self, name, value)
+        if not ((self.confidence >= 0) & (self.confidence <= 1)).all():
+            found = f"goes from {self.confidence.min():g} to {self.confidence.max():g}"
+            raise InputError("BodyMotion.confidence", found, expected="0 (not known) to 1 (certain)")
         object.__setattr__(self, "fps", float(self.fps))
 
     def __len__(self) -> int:

@@ -38,7 +38,7 @@ def write_video(frames: Iterable[Frame], path: str | Path, fps: float, lossless:
     path = Path(path)
     if not (np.isfinite(fps) and 0 < fps <= 1000):
         raise InputError("fps", f"is {fps!r}", expected="frames a second, above 0, at most 1000")
-    if path.suffix in ("", ".png"):
+    if path.suffix.lower() in ("", ".png"):
         return _write_pngs(frames, path.with_suffix(""))
     if path.suffix.lower() != ".mp4":
         raise InputError(path, "is no kind of video that can be written", expected=".mp4, or a folder for PNG files")

@@ -108,7 +108,7 @@ def test_frame_rates_survive(tmp_path, rate):
 
 FAULTS = {
     "a number that is none": ("5 6 7 90", "5 six 7 90", 20, "six"),
-    "too few channels": ("5 6 7 90 0", "5 6 7 90", 20, "8 numbers"),
+    "too few channels": ("5 6 7 90 0", "5 6 7 90", 20, "8 numbers\n  expected: 9"),
     "too many channels": ("5 6 7 90 0", "5 6 7 90 0 1 1", 20, "11 numbers"),
     "not a number": ("5 6 7", "5 nan 7", 20, "nan"),
     "an endless number": ("5 6 7", "5 1e400 7", 20, "1e400"),

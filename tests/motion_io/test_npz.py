@@ -158,6 +158,8 @@ FAULTS = {
     "up unknown": ({"up_axis": np.array("w")}, "up_axis", "'y' or 'z'"),
     "category wrong": ({"category": np.array("animal")}, "category", "human"),
     "confidence of another length": ({"confidence": np.ones((5, 55))}, "confidence", "(6, 55)"),
+    "confidence beyond 1": ({"confidence": np.full((6, 55), 2.0)}, "confidence", "0 (not known) to 1 (certain)"),
+    "valid nowhere": ({"valid": np.zeros(6, bool)}, "valid", "0 in every frame"),
     "complex poses": ({"poses": np.zeros((6, 165), complex)}, "poses", "numbers"),
     "a pickled object": ({"betas": np.array([{}], object)}, "m.npz", "never loaded"),
 }
@@ -168,7 +170,7 @@ def test_a_fault_names_its_key(tmp_path, fault):
     changes, key, text = FAULTS[fault]
     with pytest.raises(InputError) as raised:
         load_motion(written(tmp_path, amass(**changes)))
-    assert "m.npz" in raised.value.where
+    assert raised.value.where.count("m.npz") == 1
     assert key in raised.value.where
     assert text in str(raised.value)
 
@@ -204,6 +206,8 @@ def _npy() -> bytes:
         (_zip("poses.npy", _npy())[:-30], "damaged"),
         (b"PK\x03\x04nonsense", "damaged"),
         (b"glTF\x02\0\0\0", "glTF"),
+        (b"\x89PNG\r\n\x1a\n\0", "PNG picture"),
+        (b"\0\0\0\x20ftypisom\0", "video"),
         (bytes(range(200, 256)), "m.npz"),
     ],
 )

@@ -122,6 +122,13 @@ def test_a_broken_mapping_file_is_refused(tmp_path, content):
         load_motion(rig, tmp_path / "map.json")
 
 
+def test_a_mapping_file_that_is_not_there_is_named_once(tmp_path):
+    rig = write_rig(tmp_path / "rig.bvh", rig_motion("mixamo")[:2], "mixamo")
+    with pytest.raises(InputError) as raised:
+        load_motion(rig, tmp_path / "gone.json")
+    assert str(raised.value).startswith(f"{tmp_path / 'gone.json'}: does not exist")
+
+
 @pytest.mark.parametrize("scheme", ["mixamo", "lafan", "blender"])
 def test_left_handed_files_are_refused(tmp_path, scheme):
     mirrored = np.diag([-1.0, 1, 1]) if scheme != "lafan" else np.diag([1.0, 1, -1])

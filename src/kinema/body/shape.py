@@ -20,6 +20,9 @@ BETA_NAMES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """The first betas of each built-in body; what +1 does is in the `README.md` beside the body."""
 
+LARGEST_BETA = 10
+"""In standard deviations, or what the built-in bodies have instead: beyond, a body is no body."""
+
 
 def parse_betas(text: str, category: Category) -> Float32[np.ndarray, " B"]:
     """Names with values, or all values in order ('2,0,-1'); what is left out is 0. Raises InputError."""
@@ -31,13 +34,15 @@ def parse_betas(text: str, category: Category) -> Float32[np.ndarray, " B"]:
         name, named, value = piece.rpartition("=")
         name = name.strip().replace("_", " ").replace("-", " ")
         if named and name not in names:
-            raise InputError("betas", f"knows no {name!r} of a {category}", expected=", ".join(names))
+            raise InputError("betas", f"{name!r} is none of the {category} body", expected=", ".join(names))
         try:
             betas[names.index(name) if named else index] = float(value)
         except ValueError:
             raise InputError(
                 "betas", f"cannot read {piece!r} in {text!r}", expected=f"{names[0]}=1,{names[1]}=-0.5, or 1,-0.5"
             ) from None
-    if not np.isfinite(betas).all():
-        raise InputError("betas", f"is {text!r}", expected="finite numbers")
+    if not (np.abs(betas) <= LARGEST_BETA).all():
+        raise InputError(
+            "betas", f"is {text!r}", expected=f"numbers from -{LARGEST_BETA} to {LARGEST_BETA}, mostly below 2"
+        )
     return betas

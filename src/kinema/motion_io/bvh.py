@@ -215,7 +215,8 @@ def _parse_channels(where: str, words: list[str]) -> list[str]:
 
 def _parse_numbers(where: object, words: Sequence[str], count: int, what: str) -> list[float]:
     if len(words) != count:
-        raise InputError(where, f"has {len(words)} numbers", expected=f"{count} for {what}")
+        mend = "where the file ends here it is cut off: copy it again"
+        raise InputError(where, f"has {len(words)} numbers", f"{count} for {what}", mend)
     try:
         values = [float(word) for word in words]
     except ValueError as error:

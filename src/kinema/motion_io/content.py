@@ -20,6 +20,10 @@ SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "gzip-compressed data"),
     (b"{", "JSON text"),
     (b":ASF", "an Acclaim skeleton (.asf)"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"%PDF", "a PDF document"),
+    (b"\xff\xfe", "UTF-16 text, which must be saved as UTF-8"),
 )
 
 
@@ -30,6 +34,8 @@ def describe_content(data: bytes) -> str:
     for signature, name in SIGNATURES:
         if data.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").startswith(signature):
             return name
+    if data[4:8] == b"ftyp":
+        return "a video (.mp4, .mov)"
     return "data of an unknown kind" if b"\0" in data[:4096] else "text"
 
 

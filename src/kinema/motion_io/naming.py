@@ -164,9 +164,10 @@ def _given_mapping(
     where: object = "mapping"
     if not isinstance(mapping, Mapping):
         where = Path(mapping)
+        text = read_bytes(where)
         try:
-            mapping = json.loads(read_bytes(where))
-        except ValueError as error:
+            mapping = json.loads(text)
+        except (ValueError, RecursionError) as error:
             raise InputError(
                 where, f"is not JSON ({error})", expected='{"source joint": "smplx joint", ...}'
             ) from error

@@ -77,14 +77,15 @@ def load_npz(path: Path, body: BodyModel | None = None) -> BodyMotion:
     confidence = np.zeros(rotvec.shape[:2], np.float32)
     confidence[:, layout] = 1
     pelvis = body_for(category, body).rest_joints(betas)[0]
+    fps, optional = _frame_rate(path, arrays), _optional(path, arrays, len(poses), JOINT_COUNT[category])
     try:
         motion = BodyMotion(
             category=category,
             rotvec=rotvec,
             root_translation_m=(trans + pelvis).astype(np.float32),
             betas=betas,
-            fps=_frame_rate(path, arrays),
-            **{"confidence": confidence, **_optional(path, arrays, len(poses), JOINT_COUNT[category])},
+            fps=fps,
+            **{"confidence": confidence, **optional},
         )
     except InputError as error:
         raise InputError(f"{path}: {error.where}", error.problem, error.expected, error.mend) from error
@@ -199,6 +200,8 @@ def _optional(path: Path, arrays: dict[str, np.ndarray], frames: int, joint_coun
     for key, value in found.items():
         if value.shape != shapes[key]:
             raise InputError(f"{path}: {key}", f"has shape {value.shape}", expected=f"{shapes[key]}")
+    if "valid" in found and not found["valid"].any():
+        raise InputError(f"{path}: valid", "is 0 in every frame", expected="1 where the motion is known")
     return {key: value != 0 if key == "valid" else value.astype(np.float32) for key, value in found.items()}
 
 

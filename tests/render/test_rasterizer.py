@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from shapes import camera, cube, sphere, sphere_arrays, triangles
 
 from kinema.errors import InputError
-from kinema.render.rasterizer import Mesh, face_parts, rasterize
+from kinema.render.raster_kernels import is_closed
+from kinema.render.rasterizer import Mesh, cut_between_parts, rasterize
 from kinema.render.reference import rasterize_slowly
 
 HW = (18, 24)
@@ -141,8 +142,6 @@ def test_camera_inside_a_sphere_sees_it_from_within():
 
 
 def test_closed_meshes_are_told_from_open_and_inverted_ones():
-    from kinema.render.raster_kernels import is_closed
-
     for mesh in (sphere([5, 1, 2], 0.7), cube([0, 0, -3], 1.0)):
         vertices, faces = mesh.vertices[0], mesh.faces
         assert is_closed(vertices, faces)
@@ -167,9 +166,39 @@ def test_drawing_from_outside_only_changes_nothing(z):
     assert_same(rasterize([closed], camera(), device="torch-cpu"), rasterize([closed], camera()))
 
 
-def test_majority_of_vertices_labels_a_face():
-    faces = np.array([[0, 1, 2], [0, 1, 3], [1, 2, 3]], np.int32)
-    np.testing.assert_array_equal(face_parts(faces, np.array([7, 7, 2, 5], np.uint8)), [7, 7, 5])
+@given(st.integers(0, 2**32 - 1))
+def test_faces_are_cut_between_parts_without_a_gap(seed):
+    vertices, faces = sphere_arrays(8, 12)
+    parts = np.random.default_rng(seed).integers(1, 5, len(vertices)).astype(np.uint8)
+    cut, labels, edges = cut_between_parts(faces, parts)
+    points = np.concatenate([vertices, vertices[edges].mean(1)])
+    assert is_closed(points, cut)
+    assert (parts[edges[:, 0]] != parts[edges[:, 1]]).all()
+    corner = cut < len(vertices)
+    np.testing.assert_array_equal(np.broadcast_to(labels[:, None], cut.shape)[corner], parts[cut[corner]])
+
+    def areas(triangles):
+        a, b, c = triangles[:, 0], triangles[:, 1], triangles[:, 2]
+        return np.cross(b - a, c - a) / 2
+
+    np.testing.assert_allclose(areas(points[cut]).sum(0), areas(vertices[faces]).sum(0), atol=1e-5)
+    assert np.linalg.norm(areas(points[cut]), axis=1).sum() == pytest.approx(
+        np.linalg.norm(areas(vertices[faces]), axis=1).sum(), rel=1e-5
+    )
+
+
+def test_the_border_of_a_part_is_smooth():
+    ball = sphere((0, 0, 3), 1.0, rings=12, segments=24)
+    rings = np.unique(np.round(ball.vertices[0, :, 1], 4))
+    edge = (rings[5] + rings[6]) / 2  # y of a circle half way between two rings
+    ball.vertex_parts[:] = np.where(ball.vertices[0, :, 1] < edge, 1, 2)
+    cameras = camera(1, (120, 160), 150.0)
+    drawn = rasterize([ball], cameras)
+    y, x = np.nonzero(drawn.subject_ids[0])
+    height = (y + 0.5 - 60) / 150 * drawn.depth_m[0, y, x]
+    clear = np.abs(height - edge) > 0.005
+    assert clear.mean() > 0.98
+    np.testing.assert_array_equal(drawn.part_ids[0, y, x][clear], np.where(height < edge, 1, 2)[clear])
 
 
 def test_no_meshes_make_an_empty_picture():

@@ -6,7 +6,8 @@ What is drawn is defined to the bit, and `kinema.render.reference` does the same
   - a pixel is covered where its centre lies inside the snapped triangle, by the top-left rule on its edges;
   - of all that cover it the greatest float32 inverse depth wins, and of equals the first face of the first mesh;
   - a mesh that is closed, and cut nowhere in the frame, is drawn from outside only, any other from both sides;
-  - a face with a vertex that is not finite is not drawn.
+  - a face with a vertex that is not finite is not drawn;
+  - a face whose vertices are of different parts is cut between them first, half way along its edges.
 Runs on the CPU through numba, frames (or bands of rows, where frames are few) in parallel; on a GPU through torch.
 """
 
@@ -129,10 +130,40 @@ def _rasterize_numba(geometry: Geometry, normals: bool, near_m: float) -> Raster
     return Raster(parts, subjects, depth, shown if normals else None)
 
 
-def face_parts(faces: Int32[np.ndarray, "F 3"], vertex_parts: UInt8[np.ndarray, " V"]) -> UInt8[np.ndarray, " F"]:
-    """One part a face, so that labels are crisp: the middle one of its vertices' ids, which is the majority's."""
-    a, b, c = vertex_parts[faces].T
-    return np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
+def cut_between_parts(
+    faces: Int32[np.ndarray, "F 3"], vertex_parts: UInt8[np.ndarray, " V"]
+) -> tuple[Int32[np.ndarray, "G 3"], UInt8[np.ndarray, " G"], Int32[np.ndarray, "E 2"]]:
+    """Faces of one part each, their parts, and the edges whose middles are the new vertices V, V + 1, ...
+
+    A face whose vertices are of different parts is cut from middle to middle of its edges, so that the border of a part
+    runs smoothly, not along whole triangles. Where three parts meet, the middle piece goes with one of them.
+    """
+    own = vertex_parts[faces]
+    differs = own != own[:, [1, 2, 0]]
+    mixed = differs.any(1)
+    # The two corners of the one edge that does not differ come last: b, c, and the one that is alone, a, first.
+    order = (differs[mixed].argmin(1)[:, None] + [2, 0, 1]) % 3
+    a, b, c = np.take_along_axis(faces[mixed], order, 1).T
+    part_a, part_b, part_c = np.take_along_axis(own[mixed], order, 1).T
+    three = part_b != part_c
+    pairs = np.concatenate([np.stack([a, b], 1), np.stack([a, c], 1), np.stack([b, c], 1)[three]])
+    edges, middles = np.unique(np.sort(pairs, 1), axis=0, return_inverse=True)
+    middles = (middles.ravel() + len(vertex_parts)).astype(np.int32)
+    ab, ac, bc = middles[: len(a)], middles[len(a) : 2 * len(a)], middles[2 * len(a) :]
+    two = ~three
+    pieces = [
+        ((a, ab, ac), part_a),
+        ((ab[two], b[two], c[two]), part_b[two]),
+        ((ab[two], c[two], ac[two]), part_b[two]),
+        ((b[three], bc, ab[three]), part_b[three]),
+        ((c[three], ac[three], bc), part_c[three]),
+        ((ab[three], bc, ac[three]), part_a[three]),
+    ]
+    return (
+        np.concatenate([faces[~mixed], *(np.stack(corners, 1) for corners, _ in pieces)]),
+        np.concatenate([own[~mixed, 0], *(parts for _, parts in pieces)]),
+        edges,
+    )
 
 
 def gather(meshes: list[Mesh], cameras: Cameras) -> Geometry:
@@ -154,17 +185,22 @@ def gather(meshes: list[Mesh], cameras: Cameras) -> Geometry:
             raise InputError("subject id", f"is {mesh.subject_id}", expected="1 to 255")
     from kinema.render.raster_kernels import is_closed
 
-    ends = np.cumsum([(mesh.vertices.shape[1], len(mesh.faces)) for mesh in meshes] + [(0, 0)], axis=0, dtype=np.int64)
     empty = Mesh(np.zeros((frames, 0, 3), np.float32), np.zeros((0, 3), np.int32), np.zeros(0, np.uint8), 1)
     all_meshes = [*meshes, empty]
-    starts = [0, *ends[:-1, 0]]
+    faces, face_parts, edges = zip(*(cut_between_parts(m.faces, m.vertex_parts) for m in all_meshes), strict=True)
+    vertices = []
+    for mesh, (first, second) in zip(all_meshes, (e.T for e in edges), strict=True):
+        vertices += [mesh.vertices, (mesh.vertices[:, first] + mesh.vertices[:, second]) * np.float32(0.5)]
+    counts = [(len(m.vertex_parts) + len(e), len(f)) for m, e, f in zip(all_meshes, edges, faces, strict=True)]
+    ends = np.cumsum(counts, axis=0, dtype=np.int64)
+    starts = np.concatenate([[0], ends[:-1, 0]]).astype(np.int32)
     world_to_image = cameras.K.astype(np.float64) @ cameras.T_camera_world[:, :3].astype(np.float64)
     mirrored = (np.linalg.det(world_to_image[..., :3]) <= 0).any()
     return Geometry(
-        vertices=np.ascontiguousarray(np.concatenate([m.vertices for m in all_meshes], 1), np.float32),
-        faces=np.concatenate([m.faces + np.int32(start) for m, start in zip(all_meshes, starts, strict=True)]),
-        face_parts=np.concatenate([face_parts(m.faces, m.vertex_parts) for m in all_meshes]),
-        face_subjects=np.concatenate([np.full(len(m.faces), m.subject_id, np.uint8) for m in all_meshes]),
+        vertices=np.ascontiguousarray(np.concatenate(vertices, 1), np.float32),
+        faces=np.concatenate([f + start for f, start in zip(faces, starts, strict=True)]),
+        face_parts=np.concatenate(face_parts),
+        face_subjects=np.repeat(np.array([m.subject_id for m in all_meshes], np.uint8), [len(f) for f in faces]),
         mesh_ends=ends,
         mesh_closed=np.array([not mirrored and frames > 0 and is_closed(m.vertices[0], m.faces) for m in all_meshes]),
         matrices=np.ascontiguousarray(world_to_image),

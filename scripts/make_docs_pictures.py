@@ -100,14 +100,14 @@ def refine() -> None:
     cameras = follow(true, (300, 360))
     figure = Figure(figsize=(12, 7.4), dpi=110, layout="constrained")
     panels = figure.subplots(len(rows), len(chosen))
+    for axes, frame in zip(panels[0], chosen, strict=True):
+        axes.set_title(f"frame {frame}", color=INK, fontsize=10)
     for axes_row, (title, motion) in zip(panels, rows.items(), strict=True):
         for axes, frame in zip(axes_row, chosen, strict=True):
             drawn = render_maps(motion[frame : frame + 1], cameras[frame], (300, 360), ("shaded",))
             axes.imshow(to_rgb(drawn, "shaded")[0])
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
-            if axes_row is panels[0]:
-                axes.set_title(f"frame {frame}", color=INK, fontsize=10)
         axes_row[0].set_ylabel(title, color=INK, fontsize=11)
     save(figure, "refine.png")
 

@@ -306,3 +306,15 @@ def test_noise_is_not_taken_for_a_wrong_order(punch, body):
     found = diagnose(moved(replace(motion, rotvec=motion.rotvec + noise), shake), body)
     assert "shuffled_frames" not in kinds(found)
     assert found.frames_with("jitter").mean() > 0.8
+
+
+def test_table_fits_a_narrow_terminal(punch, body):
+    from rich.console import Console
+
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.08, punch.rotvec.shape).astype(np.float32)
+    found = diagnose(replace(punch, rotvec=punch.rotvec + noise), body)
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(found.to_table())
+    assert len(capture.get().splitlines()) < 8 * len(found.findings)

@@ -76,12 +76,14 @@ class Diagnosis:
 
     def to_table(self) -> Table:
         """A table for the terminal, one row a finding."""
+        from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
         seconds = self.frame_count / self.fps
-        table = Table(title=f"{self.frame_count} frames, {seconds:.1f} s at {self.fps:g} fps", show_lines=True)
-        table.add_column("fault")
-        table.add_column("frames")
+        title = f"{self.frame_count} frames, {seconds:.1f} s at {self.fps:g} fps"
+        table = Table(title=title, box=SIMPLE_HEAD, show_lines=True, padding=(0, 1, 0, 0), title_justify="left")
+        table.add_column("fault", max_width=11)
+        table.add_column("frames", max_width=13)
         table.add_column("worst", justify="right")
         table.add_column("limit", justify="right")
         table.add_column("what it is and how to mend it", ratio=1)

@@ -69,7 +69,7 @@ class BodyMotion:
         frames, joints = len(self.rotvec), JOINT_COUNT[self.category]
         if frames == 0:
             raise InputError("BodyMotion", "has no frames", expected="at least one")
-        if not (np.isfinite(self.fps) and 0 < self.fps <= 1000):
+        if not (isinstance(self.fps, int | float | np.number) and 0 < self.fps <= 1000):
             raise InputError("BodyMotion.fps", f"is {self.fps!r}", expected="frames a second, above 0, at most 1000")
         betas = np.zeros(BETA_COUNT[self.category], np.float32)
         given = np.asarray(self.betas, np.float32).ravel()

@@ -175,6 +175,19 @@ def test_a_fault_names_its_key(tmp_path, fault):
     assert text in str(raised.value)
 
 
+def test_objects_that_nobody_asks_for_are_passed_over_unread(tmp_path):
+    """AMASS's SMPL-X files keep tables of their markers so."""
+
+    class Trap:
+        def __reduce__(self):
+            return (pytest.fail, ("it was executed",))
+
+    vids = np.array({"C7": Trap()}, object)
+    path = tmp_path / "m.npz"
+    np.savez(path, allow_pickle=True, markers_latent_vids=vids, **amass())
+    assert len(load_motion(path)) == 6
+
+
 def test_a_near_miss_of_a_key_is_named(tmp_path):
     with pytest.raises(InputError, match="'transl'"):
         load_motion(written(tmp_path, amass(trans=None, transl=np.zeros((6, 3)))))

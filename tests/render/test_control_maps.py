@@ -65,6 +65,12 @@ def test_left_is_left_and_the_head_is_above(low):
     assert middle["head"][0] < middle["hips"][0] - 10
 
 
+def test_one_map_may_be_named_without_a_list(low):
+    maps = render_maps(standing(1), size=(64, 48), maps="mask", body=low)
+    assert maps.subject_ids is not None
+    assert maps.part_ids is None
+
+
 def test_maps_that_were_not_asked_for_are_none(low):
     maps = render_maps(standing(), size=SIZE, maps=("mask",), body=low)
     assert maps.subject_ids is not None

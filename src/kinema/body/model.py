@@ -73,6 +73,8 @@ def load_body(category: Category = "human", file: str | Path | None = None, deta
         from kinema.body.human import load_human
 
         return load_human(file, detail)
+    if category != "animal":
+        raise InputError("body", f"is to be of {category!r} layout", expected="'human' or 'animal'")
     from kinema.body.animal import load_animal
 
     return load_animal(file, detail)

@@ -23,7 +23,7 @@ KEYS = ("rot6d", "trans", "start", "fps", "name", "caption")
 def load_capture(path: str | Path) -> list[tuple[str, str, BodyMotion]]:
     """All clips of a file as (name, caption, motion). Raises InputError where a key is missing or does not fit."""
     path = Path(path)
-    arrays = read_arrays(path)
+    arrays = read_arrays(path, KEYS)
     missing = [key for key in KEYS if key not in arrays]
     if missing:
         raise InputError(f"{path}: {missing[0]}", "is missing", expected=f"the keys {', '.join(KEYS)}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import io
 import logging
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,11 @@ HUMAN_LAYOUTS: dict[int, tuple[int, ...]] = {
     66: tuple(range(22)),
 }
 """Width of `poses` -> the SMPL-X joint of every triple: SMPL-X, SMPL-H, SMPL (its two hand joints go), body only."""
+WANTED = {"poses", "trans", "betas", "up_axis", "category", "expression", "confidence", "valid"} | {
+    *FRAME_RATE_KEYS,
+    *POSE_PARTS,
+}
+"""The keys that are read; AMASS's own files keep some more, such as its marker tables, as Python objects."""
 ANIMAL_WIDTH = 105
 LARGEST = 1e6
 """A number beyond this in a motion file is not metres, radians or a shape coefficient."""
@@ -49,7 +55,7 @@ def load_npz(path: Path, body: BodyModel | None = None) -> BodyMotion:
 
     body  whose betas the file has, and whose pelvis at rest `trans` starts from
     """
-    arrays = read_arrays(path)
+    arrays = read_arrays(path, WANTED)
     if "rot6d" in arrays and "start" in arrays:
         raise InputError(
             path,
@@ -115,14 +121,17 @@ def save_npz(motion: BodyMotion, path: Path, body: BodyModel | None = None) -> N
         )
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an .npz. Raises InputError where the file is another thing, broken, or holds pickled objects."""
+def read_arrays(path: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
+    """All arrays of an .npz; Python objects under names that are not `wanted` are passed over, unread.
+
+    Raises InputError where the file is another thing, broken, or holds pickled objects where arrays are wanted.
+    """
     data = read_bytes(path)
     if not data.startswith(b"PK"):
         raise InputError(path, f"is {describe_content(data)}", expected="a numpy archive (.npz)")
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
+            arrays = dict(_readable(archive, wanted))
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for a damaged archive
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         pickled = "pickle" in str(error) or "Object arrays" in str(error)
@@ -137,6 +146,15 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         what = f"is a zip of other files ({', '.join(other[:3])})" if other else "is an empty archive"
         raise InputError(path, what, expected="an .npz of arrays: poses, trans, betas, mocap_frame_rate")
     return arrays
+
+
+def _readable(archive: np.lib.npyio.NpzFile, wanted: Collection[str]) -> Iterator[tuple[str, np.ndarray]]:
+    for key in archive.files:
+        try:
+            yield key, archive[key]
+        except ValueError as error:
+            if key in wanted or "Object arrays" not in str(error):
+                raise
 
 
 def _numbers(path: Path, arrays: dict[str, np.ndarray], key: str) -> np.ndarray:

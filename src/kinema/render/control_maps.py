@@ -31,7 +31,7 @@ def render_maps(
     filmed: Filmed,
     camera: Cameras | str | None = None,
     size: tuple[int, int] | None = None,
-    maps: Sequence[str] = ("parts", "shaded"),
+    maps: Sequence[str] | str = ("parts", "shaded"),
     body: BodyModel | None = None,
 ) -> ControlMaps:
     """Draw a clip. `parts` fills part_ids, `mask` subject_ids, `depth` depth_m; the others as they are called.
@@ -39,6 +39,7 @@ def render_maps(
     filmed, camera, size, body  as `kinema.render.shot.make_shot` takes them: (width, height), 1024x576 by default
     Raises InputError for a map that does not exist, or that these subjects do not have.
     """
+    maps = (maps,) if isinstance(maps, str) else maps
     for name in maps:
         _check_map(name)
     shot = make_shot(filmed, camera, size, body)

@@ -390,6 +390,23 @@ def test_help_answers_within_a_second_and_loads_nothing_heavy(cpu_seconds):
     assert done.stdout.strip().endswith("[]")
 
 
+def test_a_stopped_program_leaves_nothing(tmp_path):
+    script = f"""
+import os, signal
+from kinema import cli
+from kinema.atomic import atomic_path
+
+def doctor() -> None:
+    with atomic_path({str(tmp_path / "out.npz")!r}):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+cli.COMMANDS = (doctor,)
+cli.main(["doctor"])
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 128 + 15
+    assert not list(tmp_path.iterdir())
+
+
 def test_exit_status_of_the_program(tmp_path):
     command = [sys.executable, "-c", "from kinema.cli import main; main()", "diagnose", str(tmp_path / "gone.npz")]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -20,6 +20,7 @@ from rich.logging import RichHandler
 from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
 
+from kinema.atomic import clean_up_when_told_to_stop
 from kinema.errors import InputError
 
 if TYPE_CHECKING:
@@ -377,6 +378,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    clean_up_when_told_to_stop()
     try:
         commands(argv).cli(prog="kinema", description=DESCRIPTION, args=argv)
     except InputError as error:

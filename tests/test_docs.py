@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from kinema.body.skeleton import PARTS
 from kinema.cli import COMMANDS
+from kinema.motion_io.naming import REQUIRED
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,6 +28,12 @@ def test_commands_exist(page):
     known = {command.__name__ for command in COMMANDS} | {"train"}
     used = set(re.findall(r"\bkinema ([a-z]+)\b(?= [a-zA-Z]+\.| pmp|`)", page.read_text()))
     assert used <= known
+
+
+def test_the_mapping_file_of_the_page_has_what_is_needed():
+    page = (ROOT / "docs" / "motion.md").read_text()
+    mapping = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    assert set(mapping.values()) == set(REQUIRED)
 
 
 def test_part_table_is_the_one_of_the_code():

@@ -267,6 +267,8 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
     if path.suffix.lower() not in suffixes:
         found = f"has the suffix {path.suffix!r}" if path.suffix else "has no suffix"
         raise InputError(path, found, expected=f"one of {', '.join(s or 'a folder' for s in suffixes)}")
+    if path.suffix and path.is_dir():
+        raise InputError(path, "is a folder", expected="the name of a file to write")
     if not path.parent.is_dir():
         raise InputError(path, "its folder does not exist", mend=f"mkdir -p {path.parent}")
     if not os.access(path.parent, os.W_OK):

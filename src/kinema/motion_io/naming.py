@@ -131,7 +131,7 @@ def match_joints(
             path,
             f"its joints follow no known naming scheme: nothing is {', '.join(missing[:6])}; nearest is {label}",
             expected=f"names as in {', '.join(scheme.name for scheme in SCHEMES)}",
-            mend='give a mapping, a JSON file of {"source joint": "smplx joint"}'
+            mend='give a mapping, JSON of {"source joint": "smplx joint"}: `kinema convert IN OUT --mapping FILE`'
             + (f"; nearest: {', '.join(nearest)}" if nearest else ""),
         )
     return label, found

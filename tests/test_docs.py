@@ -36,6 +36,15 @@ def test_the_mapping_file_of_the_page_has_what_is_needed():
     assert set(mapping.values()) == set(REQUIRED)
 
 
+def test_the_example_of_the_page_runs(tmp_path, monkeypatch, capsys):
+    page = (ROOT / "docs" / "motion.md").read_text()
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    exec(page.partition("```python\n")[2].partition("```")[0], {})
+    assert capsys.readouterr().out == "(40, 360, 640) (40, 360, 640)\n"
+    assert {"dog.npz", "two.mp4"} < {path.name for path in tmp_path.iterdir()}
+
+
 def test_part_table_is_the_one_of_the_code():
     page = (ROOT / "docs" / "conventions.md").read_text()
     rows = dict(re.findall(r"^\| (\d+) \| ([a-z ]+) \|", page, re.MULTILINE))

@@ -209,8 +209,8 @@ def retarget(
     Args:
         input: the motion: .npz (AMASS, SMPL-X), .bvh, .glb, .gltf
         out: where to write the result: .npz, .bvh, .glb, .gltf
-        betas: the shape: names (height, weight, muscle, age, gender, legs, arms, shoulders, hips, torso) or
-            numbers in order; what is left out is 0, the mean
+        betas: the shape: names (height, weight, muscle, age, gender, legs, arms, shoulders, hips, torso; of an animal
+            size, leg length and more) or numbers in order; what is left out is 0, the mean
         body: a licensed SMPL-X (.npz) or SMAL (.pkl) file, whose betas are numbers without names
     """
     from kinema.body.shape import parse_betas
@@ -220,7 +220,7 @@ def retarget(
     check_output(out, MOTION_SUFFIXES)
     model = load_licensed(body)
     motion = load_motion(input, body=model)
-    motion = stage.retarget(motion, parse_betas(betas, motion.category), model)
+    motion = stage.retarget(motion, parse_betas(betas, motion.category, model is not None), model)
     save_motion(motion, out, model)
     say(f"{out}: {describe(motion)}, on the shape {betas}")
 

@@ -28,6 +28,12 @@ def test_by_name_and_by_number():
     assert parse_betas("tail-length=2", "animal")[9] == 2
 
 
+def test_betas_of_licensed_bodies_have_no_names():
+    assert parse_betas("2,0,-1", "human", licensed=True)[2] == -1
+    with pytest.raises(InputError, match="no names"):
+        parse_betas("height=1", "human", licensed=True)
+
+
 WRONG = ["tall", "tall=1", "height=much", "height=nan", "inf", "", "height=300", "-11", ",".join("1" * 11)]
 
 

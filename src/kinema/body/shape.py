@@ -24,8 +24,11 @@ LARGEST_BETA = 10
 """In standard deviations, or what the built-in bodies have instead: beyond, a body is no body."""
 
 
-def parse_betas(text: str, category: Category) -> Float32[np.ndarray, " B"]:
-    """Names with values, or all values in order ('2,0,-1'); what is left out is 0. Raises InputError."""
+def parse_betas(text: str, category: Category, licensed: bool = False) -> Float32[np.ndarray, " B"]:
+    """Names with values, or all values in order ('2,0,-1'); what is left out is 0. Raises InputError.
+
+    licensed  the betas are those of a licensed body, which have no names
+    """
     names, betas = BETA_NAMES[category], np.zeros(BETA_COUNT[category], np.float32)
     pieces = [piece.strip() for piece in text.split(",")]
     if len(pieces) > len(betas):
@@ -33,6 +36,10 @@ def parse_betas(text: str, category: Category) -> Float32[np.ndarray, " B"]:
     for index, piece in enumerate(pieces):
         name, named, value = piece.rpartition("=")
         name = name.strip().replace("_", " ").replace("-", " ")
+        if named and licensed:
+            raise InputError(
+                "betas", f"{name!r} names one, and a licensed body's have no names", "numbers, such as 2,0,-1"
+            )
         if named and name not in names:
             raise InputError("betas", f"{name!r} is none of the {category} body", expected=", ".join(names))
         try:

@@ -147,8 +147,10 @@ def cut_between_parts(
     part_a, part_b, part_c = np.take_along_axis(own[mixed], order, 1).T
     three = part_b != part_c
     pairs = np.concatenate([np.stack([a, b], 1), np.stack([a, c], 1), np.stack([b, c], 1)[three]])
-    edges, middles = np.unique(np.sort(pairs, 1), axis=0, return_inverse=True)
-    middles = (middles.ravel() + len(vertex_parts)).astype(np.int32)
+    count = max(len(vertex_parts), 1)
+    keys, middles = np.unique(pairs.min(1).astype(np.int64) * count + pairs.max(1), return_inverse=True)
+    edges = np.stack([keys // count, keys % count], 1).astype(np.int32)
+    middles = (middles + len(vertex_parts)).astype(np.int32)
     ab, ac, bc = middles[: len(a)], middles[len(a) : 2 * len(a)], middles[2 * len(a) :]
     two = ~three
     pieces = [

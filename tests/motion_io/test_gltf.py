@@ -8,6 +8,7 @@ import struct
 
 import numpy as np
 import pytest
+from licensed import smplx_file
 from rigs import angles_deg, body_motion, global_rotations
 from scipy.spatial.transform import Rotation
 
@@ -178,3 +179,10 @@ def test_a_cut_glb_is_refused(tmp_path, cut):
     (tmp_path / "m.glb").write_bytes((tmp_path / "m.glb").read_bytes()[:cut])
     with pytest.raises(InputError, match=r"m\.glb"):
         load_motion(tmp_path / "m.glb")
+
+
+def test_a_licensed_mesh_is_not_passed_on(tmp_path, caplog):
+    save_motion(body_motion(2), tmp_path / "m.glb", load_body("human", smplx_file(tmp_path / "SMPLX_NEUTRAL.npz")))
+    assert "shows the built-in body" in caplog.text
+    save_motion(body_motion(2), tmp_path / "own.glb")
+    assert (tmp_path / "m.glb").read_bytes() == (tmp_path / "own.glb").read_bytes()

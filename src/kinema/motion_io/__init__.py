@@ -73,7 +73,8 @@ def save_motion(motion: BodyMotion, path: str | Path, body: BodyModel | None = N
     else:
         from kinema.motion_io.gltf import save_gltf
 
-        body_for(motion.category, body)
+        if body is not None:
+            log.warning("%s: shows the built-in body: a licensed mesh may not be passed on", path)
         save_gltf(motion, path)
 
 

@@ -330,6 +330,16 @@ def test_a_full_disk_leaves_nothing(motion_file, tmp_path, capsys, monkeypatch):
         assert sorted(tmp_path.iterdir()) == before
 
 
+def test_nowhere_to_keep_compiled_code_is_said_so(motion_file, monkeypatch, capsys):
+    """numba's own words, of an installation that its user cannot write to, without a home folder."""
+
+    def numba(*arguments, **options):
+        raise RuntimeError("cannot cache function 'project': no locator available for file 'raster_kernels.py'")
+
+    monkeypatch.setattr("kinema.motion_io.load_motion", numba)
+    assert "export NUMBA_CACHE_DIR=" in refused(capsys, "diagnose", motion_file)
+
+
 def test_control_c_ends_with_130(motion_file, monkeypatch, capsys):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt

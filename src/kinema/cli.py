@@ -38,6 +38,7 @@ $ kinema diagnose capture.bvh
 $ kinema refine capture.bvh --out clean.npz --prompt "a man walks"
 $ kinema render clean.npz --out parts.mp4 --map parts
 """
+CACHE_MEND = "export NUMBA_CACHE_DIR=<a folder of yours that can be written>"
 
 
 def option(metavar: str, unset: str = "optional") -> Any:
@@ -80,6 +81,7 @@ def refine(
     """
     from kinema.motion_io import load_motion, save_motion
     from kinema.optimize import optimizer
+    from kinema.record import write_record
 
     check_output(out, MOTION_SUFFIXES)
     model = load_licensed(body)
@@ -309,25 +311,6 @@ def parse_size(text: str) -> tuple[int, int]:
     return width, height
 
 
-def write_record(path: Path, verb: str, settings: dict[str, object]) -> None:
-    """How a result was made: version, settings, and the hashes of its input and of the weights."""
-    import json
-
-    import kinema
-    from kinema.atomic import atomic_path
-    from kinema.checkpoints import ASSETS, PMP_WEIGHTS, sha256
-
-    record = {
-        "kinema": kinema.__version__,
-        "command": verb,
-        "settings": {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()},
-        "sha256": {str(v): sha256(v) for k, v in settings.items() if isinstance(v, Path) and k != "out"}
-        | {PMP_WEIGHTS.relative_to(ASSETS).as_posix(): sha256(PMP_WEIGHTS)},
-    }
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
-
-
 def describe(motion: BodyMotion) -> str:
     """'a human, 64 frames, 3.2 s at 20 fps'."""
     seconds = len(motion) / motion.fps
@@ -392,6 +375,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(1) from None
     except OSError as error:
         say(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
+        raise SystemExit(2) from None
+    except RuntimeError as error:
+        if "cannot cache function" not in str(error):
+            raise
+        say(f"error: numba has nowhere to keep what it compiles\n  to mend:  {CACHE_MEND}", err=True)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         say("stopped", err=True)

@@ -39,6 +39,7 @@ def checks(folder: Path) -> Iterator[Check]:
     yield _python()
     yield _torch()
     yield _threads()
+    yield _compiler()
     yield _gpu()
     yield _codecs()
     yield from _assets()
@@ -86,6 +87,20 @@ def _threads() -> Check:
     if min(threads.values()) < max(1, cores // 2):
         return Check("threads", "note", found, "unset OMP_NUM_THREADS and NUMBA_NUM_THREADS to use all cores")
     return Check("threads", "ok", found)
+
+
+def _compiler() -> Check:
+    try:
+        import numba
+
+        import kinema.body.lbs_kernels  # noqa: F401, which is compiled, or read from where it was kept
+    except ImportError as error:
+        return Check("compiler", "bad", str(error), "pip install numba")
+    except RuntimeError:
+        from kinema.cli import CACHE_MEND
+
+        return Check("compiler", "bad", "numba has nowhere to keep what it compiles", CACHE_MEND)
+    return Check("compiler", "ok", f"numba {numba.__version__}")
 
 
 def _gpu() -> Check:

@@ -129,7 +129,8 @@ def render(
     model = load_licensed(body)
     motion = load_motion(input, body=model)
     motion = motion if fps is None else resample(motion, fps=fps)
-    frames = render_frames(motion, map, camera, pixels, model)
+    with working("getting ready"):
+        frames = render_frames(motion, map, camera, pixels, model)
     written = write_video(with_progress(frames, len(motion), f"drawing {map}"), out, motion.fps)
     made = out if out.suffix.lower() == ".mp4" else f"{out.with_suffix('')}/000000.png and on"
     say(f"{made}: {map}, {count_frames(written)} of {size}, {written / motion.fps:.1f} s at {motion.fps:g} fps")

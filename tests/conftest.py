@@ -60,3 +60,13 @@ def cpu_seconds() -> Callable[[str], float]:
         return after.children_user + after.children_system - before.children_user - before.children_system
 
     return lambda code: min(once(code) for _ in range(3))
+
+
+@pytest.fixture
+def motion_file(tmp_path) -> Path:
+    """A walk of 24 frames, for commands to work on."""
+    from commands import walk
+    from kinema.motion_io import save_motion
+
+    save_motion(walk(), tmp_path / "walk.npz")
+    return tmp_path / "walk.npz"

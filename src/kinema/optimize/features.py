@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from kinema.body import fk_kernels
 from kinema.body.model import forward_kinematics
 from kinema.body.skeleton import ANIMAL_PARENTS, BODY_JOINT_COUNT, HUMAN_PARENTS
 from kinema.geometry import heading_rotmat, rot6d_to_rotmat, rotmat_to_rot6d
@@ -48,6 +49,13 @@ def channel_groups(category: str) -> Int[Tensor, " C"]:
     return torch.cat([torch.arange(joints).repeat_interleave(6), torch.full((3,), joints)])
 
 
+def by_group(channels: Tensor, category: str) -> tuple[Tensor, ...]:
+    """Channels [...,C] -> [...,groups,size], one tensor for each size of group, in order: joints, then the root."""
+    if category == "object":
+        return (channels.unflatten(-1, (OBJECT_POINTS, 3)),)
+    return channels[..., :-3].unflatten(-1, (-1, 6)), channels[..., None, -3:]
+
+
 def pack(rotmat: Tensor, root: Tensor) -> Tensor:
     """[...,J,3,3], [...,3] -> channels [...,6J+3]."""
     return torch.cat([rotmat_to_rot6d(rotmat).flatten(-2), root], -1)
@@ -63,8 +71,18 @@ def positions(channels: Tensor, bones: Tensor | None, category: str) -> Tensor:
     if category == "object":
         return channels.unflatten(-1, (OBJECT_POINTS, 3))
     assert bones is not None
+    return joint_frames(channels, bones, category)[0]
+
+
+def joint_frames(channels: Tensor, bones: Tensor, category: str) -> tuple[Tensor, Tensor]:
+    """Channels [...,C] of bodies -> joint positions [...,J,3], and joint rotations [...,J,3,3] to the channels' frame, which
+    are constants to differentiation."""
+    parents = PRIOR_PARENTS[category]
+    if channels.is_cpu:
+        return fk_kernels.joint_frames(channels[..., :-3].unflatten(-1, (-1, 6)), bones, channels[..., -3:], parents)
     rotmat, root = unpack(channels)
-    return forward_kinematics(rotmat, bones, root, PRIOR_PARENTS[category])[0]
+    points, turned = forward_kinematics(rotmat, bones, root, parents)
+    return points, turned.detach()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).parent / "assets"
 PMP_WEIGHTS = ASSETS / "motion_prior" / "pmp.safetensors"
-"""The shipped motion prior; how it was trained and what it scores: `docs/results.md`."""
+"""The shipped motion prior; how it was trained and what it scores: `docs/motion_prior.md`."""
 
 
 def sha256(path: str | Path) -> str:

@@ -1,11 +1,15 @@
 """The way of a motion through the Optimize stage, with the shipped prior."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from kinema.body.model import joints
 from kinema.errors import InputError
-from kinema.geometry import geodesic_distance_rad, rotvec_to_rotmat
+from kinema.evaluate.motion_metrics import mpjpe_mm
+from kinema.geometry import geodesic_distance_rad, rotmat_to_rotvec, rotvec_to_rotmat
+from kinema.motion_io import load_motion
 from kinema.optimize.optimizer import fill_invalid, refine, refine_object, to_motion, to_sequence
 from kinema.types import BodyMotion, ObjectMotion
 
@@ -62,6 +66,21 @@ def test_noise_falls():
     before = np.linalg.norm(joints(noisy) - joints(motion), axis=-1).mean()
     after = np.linalg.norm(joints(refine(noisy)) - joints(motion), axis=-1).mean()
     assert after < 0.6 * before
+
+
+def test_golden_numbers_of_the_shipped_weights():
+    sample = load_motion(Path(__file__).parents[2] / "examples/punch.npz")
+    rng = np.random.default_rng(0)
+    turn = np.zeros_like(sample.rotvec)
+    turn[:, :22] = 0.1 * rng.standard_normal((len(sample), 22, 3))
+    rotvec = rotmat_to_rotvec(rotvec_to_rotmat(sample.rotvec) @ rotvec_to_rotmat(turn))
+    root = sample.root_translation_m + (0.02 * rng.standard_normal((len(sample), 3))).astype(np.float32)
+    noisy = BodyMotion("human", rotvec, root, sample.betas, sample.fps)
+    truth = joints(sample)[:, :22]
+    error = {n: mpjpe_mm(joints(m)[:, :22], truth) for n, m in (("noisy", noisy), ("mended", refine(noisy)))}
+    assert 85 < error["noisy"] < 110
+    assert error["mended"] < 0.42 * error["noisy"]
+    assert mpjpe_mm(joints(refine(sample))[:, :22], truth) < 3
 
 
 def test_held_frames_are_met_exactly_and_smoothly():

@@ -10,7 +10,17 @@ from kinema.optimize.features import joint_count, pack, unpack
 from kinema.optimize.motion_prior import MotionPrior, PmpConfig
 from kinema.optimize.motion_strength import speed, strength_of_speed
 from kinema.train.loop import rng_for
-from kinema.train.motion_data import MotionClips, load_capture_clips, mirrored, mirrored_caption, sample_windows
+from kinema.train.motion_data import (
+    LEGS,
+    MIXED_LIMBS,
+    MotionClips,
+    _mix_limbs,
+    _turn_joints,
+    load_capture_clips,
+    mirrored,
+    mirrored_caption,
+    sample_windows,
+)
 from kinema.train.pmp import Task, correction_loss, draw, perturb_batch, random_orders, speed_table
 from tests.optimize.test_features import bones, windows
 
@@ -44,12 +54,33 @@ def test_mirrored_captions_exchange_sides():
 @pytest.mark.parametrize("category", ["human", "animal", "object"])
 def test_windows_are_cut_from_within_a_clip(category):
     source = clips(category)
-    values, clip, flip = sample_windows(source, 16, 32, rng_for(0, 0))
-    assert values.shape == (16, 32, source.channels.shape[1])
-    assert clip.max() < 3
-    assert flip.dtype == bool
+    made = sample_windows(source, 16, 32, rng_for(0, 0))
+    assert made.channels.shape == (16, 32, source.channels.shape[1])
+    assert made.clip.max() < 3
+    assert made.mirrored.dtype == made.reversed.dtype == bool
     within = (source.channels[1:80] - source.channels[:79]).abs().max()
-    assert values.diff(dim=1).abs().max() < 1.6 * within
+    assert made.channels.diff(dim=1).abs().max() < 1.7 * within
+
+
+def test_mixed_limbs_are_whole_and_legs_stay_with_their_root():
+    plain = windows("human", 32, 32)
+    changed = (_mix_limbs(plain, rng_for(0, 1)) != plain).any(1)[:, :-3].unflatten(1, (-1, 6)).any(-1)
+    assert 0.02 < changed.any(1).float().mean() < 0.5
+    assert not changed[:, list(LEGS)].any()
+    assert {tuple(np.flatnonzero(c).tolist()) for c in changed.numpy()} <= {
+        (),
+        *(tuple(sorted(m)) for m in MIXED_LIMBS),
+    }
+
+
+def test_turned_joints_keep_their_motion_and_leave_the_legs():
+    plain = windows("human", 32, 32)
+    turned, _ = unpack(_turn_joints(plain, rng_for(0, 2)))
+    rotmat, _ = unpack(plain)
+    turn = rotmat.mT @ turned
+    assert torch.allclose(turn[:, :1].expand_as(turn), turn, atol=1e-5)
+    assert torch.allclose(turned[:, :, list(LEGS)], rotmat[:, :, list(LEGS)], atol=1e-5)
+    assert not torch.allclose(turned, rotmat, atol=1e-2)
 
 
 def test_windows_longer_than_any_clip_are_refused():
@@ -71,8 +102,8 @@ def test_orders_are_of_every_kind():
     orders = random_orders(200, 32, np.random.default_rng(0))
     plain = (orders == np.arange(32)).all(1)
     dropped = np.array([len(np.unique(o)) < 32 for o in orders])
-    assert 0.3 < plain.mean() < 0.5
-    assert 0.1 < dropped.mean() < 0.4
+    assert 0.65 < plain.mean() < 0.85
+    assert 0.03 < dropped.mean() < 0.2
     assert (~plain & ~dropped).any()
 
 

@@ -16,13 +16,23 @@ from torch import Tensor
 
 from kinema.body.skeleton import BODY_JOINT_COUNT, mirror_permutation
 from kinema.errors import InputError
+from kinema.geometry import rotvec_to_rotmat
 from kinema.motion_io.capture import load_capture
 from kinema.optimize.features import OBJECT_POINTS, joint_count, pack, unpack
 from kinema.optimize.optimizer import to_sequence
 
 MIRROR = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))
-LEFT_ARM, RIGHT_ARM, HEAD = (13, 16, 18, 20), (14, 17, 19, 21), (12, 15)
-"""Joints that limb-wise mixing exchanges between two windows."""
+LEFT_ARM, RIGHT_ARM, HEAD, SPINE = (13, 16, 18, 20), (14, 17, 19, 21), (12, 15), (3, 6, 9)
+LEGS = (0, 1, 2, 4, 5, 7, 8, 10, 11)
+"""The root and what stands on the floor."""
+ARMS = LEFT_ARM + RIGHT_ARM
+MIXED_LIMBS = (LEFT_ARM, RIGHT_ARM, ARMS, HEAD, SPINE, SPINE + HEAD + ARMS)
+"""Sets of joints that limb-wise mixing exchanges between two windows. Legs and root stay together: they share the floor."""
+MIXED_SHARE = 0.15
+REVERSED_SHARE = 0.1
+"""How often a window is played backwards. Walking backwards is rare, but bodies and floors are the same there."""
+OFFSET_SHARE, OFFSET_RAD = 0.1, 0.1
+"""How often a few joints are turned by a constant, and how far: rigs and people stand and hold themselves differently."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +77,21 @@ def mirrored(channels: Tensor, category: str) -> Tensor:
     return pack(MIRROR @ rotmat[..., twin, :, :] @ MIRROR, root @ MIRROR)
 
 
-def sample_windows(
-    clips: MotionClips, batch: int, frames: int, rng: np.random.Generator
-) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """Augmented clean windows [B,T,C], the clip index of each [B], and which were mirrored [B] bool.
+@dataclass(frozen=True)
+class Windows:
+    """Augmented clean windows: channels [B,T,C], and of each the clip's index, whether mirrored, whether reversed [B]."""
 
-    Half of them are resampled in time by 0.6-1.5; half are mirrored; one human window in seven gets an arm, both arms or
-    the head of another one.
+    channels: Tensor
+    clip: np.ndarray
+    mirrored: np.ndarray
+    reversed: np.ndarray
+
+
+def sample_windows(clips: MotionClips, batch: int, frames: int, rng: np.random.Generator) -> Windows:
+    """Windows from anywhere in the clips, each augmented anew.
+
+    Half of them are resampled in time by 0.6-1.5; half are mirrored; a tenth run backwards; some of the human ones get
+    limbs of another one, or a constant turn of a few joints above the hips.
     """
     speed = np.where(rng.random(batch) < 0.5, rng.uniform(0.6, 1.5, batch), 1.0)
     span = np.ceil((frames - 1) * speed).astype(int) + 1
@@ -98,17 +116,25 @@ def sample_windows(
     flip = rng.random(batch) < 0.5
     flipped = torch.from_numpy(flip)
     windows[flipped] = mirrored(windows[flipped], clips.category)
+    backwards = rng.random(batch) < REVERSED_SHARE
+    windows = torch.where(torch.from_numpy(backwards)[:, None, None], windows.flip(1), windows)
     if clips.category == "human":
-        windows = _mix_limbs(windows, rng)
-    return windows, clip, flip
+        windows = _turn_joints(_mix_limbs(windows, rng), rng)
+    return Windows(windows, clip, flip, backwards)
 
 
 def _mix_limbs(windows: Tensor, rng: np.random.Generator) -> Tensor:
     other = windows[rng.permutation(len(windows))]
-    groups = torch.arange(joint_count("human")).repeat_interleave(6)
-    mixed = windows.clone()
-    for i in np.flatnonzero(rng.random(len(windows)) < 0.15):
-        joints = [LEFT_ARM, RIGHT_ARM, LEFT_ARM + RIGHT_ARM, HEAD][rng.integers(4)]
-        taken = torch.isin(groups, torch.tensor(joints))
-        mixed[i][:, :-3][:, taken] = other[i][:, :-3][:, taken]
-    return mixed
+    taken = torch.zeros(len(windows), joint_count("human"), dtype=torch.bool)
+    for i in np.flatnonzero(rng.random(len(windows)) < MIXED_SHARE):
+        taken[i, list(MIXED_LIMBS[rng.integers(len(MIXED_LIMBS))])] = True
+    channels = torch.cat([taken.repeat_interleave(6, 1), torch.zeros(len(windows), 3, dtype=torch.bool)], 1)
+    return torch.where(channels[:, None], other, windows)
+
+
+def _turn_joints(windows: Tensor, rng: np.random.Generator) -> Tensor:
+    turned = (rng.random((len(windows), 1)) < OFFSET_SHARE) & (rng.random((len(windows), joint_count("human"))) < 0.3)
+    turned[:, list(LEGS)] = False
+    rotvec = rng.normal(0, OFFSET_RAD, (*turned.shape, 3)) * turned[..., None]
+    rotmat, root = unpack(windows)
+    return pack(rotmat @ rotvec_to_rotmat(torch.from_numpy(rotvec.astype(np.float32)))[:, None], root)

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from rich.progress import track
+from safetensors.torch import load_file, save_file
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import savgol_filter
 from torch import Tensor, nn
 
+from kinema.atomic import atomic_path
 from kinema.optimize.features import canonical_frame, pack, positions, unpack
 from kinema.train.loop import rng_for
 from kinema.train.motion_data import MotionClips, sample_windows
-from kinema.train.pmp import perturb_batch
+from kinema.train.pmp import perturb_batch, pick_precision
 
 Smoother = Callable[[Tensor], Tensor]
 FPS = 20.0
@@ -105,24 +108,20 @@ class SmoothNet(nn.Module):
         return self.layers(channels.mT).mT
 
 
-def train_smoothnet(clips: MotionClips, steps: int, batch: int, seed: int = 0) -> Smoother:
-    """With its paper's loss (L1 of values and of accelerations), Adam, learning rate falling from 1e-3."""
+def train_smoothnet(clips: MotionClips, steps: int, file: Path, batch: int = 16, seed: int = 0) -> Smoother:
+    """With its paper's loss (L1 of values and of accelerations), Adam, learning rate falling from 1e-3; kept in `file`.
+
+    A step sees `batch` windows of 135 channels, each a sample to it: 2,160, twice the batch of its paper.
+    """
     torch.manual_seed(seed)
     model = SmoothNet()
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, steps)
-    for step in track(range(steps), description="train SmoothNet"):
-        rng = rng_for(seed, step)
-        clean, _, _ = sample_windows(clips, batch, 32, rng)
-        given, _, _ = perturb_batch(clean, "human", rng)
-        frame = canonical_frame(given, "human")
-        given, clean = frame.apply(given, "human"), frame.apply(clean, "human")
-        found = model(given)
-        loss = (found - clean).abs().mean() + (found.diff(n=2, dim=1) - clean.diff(n=2, dim=1)).abs().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+    if file.exists():
+        model.load_state_dict(load_file(file))
+    else:
+        _fit(model, clips, steps, batch, seed)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(file) as temporary:
+            save_file(model.state_dict(), temporary, {"steps": str(steps), "batch": str(batch)})
     model.eval()
 
     @torch.inference_mode()
@@ -131,3 +130,22 @@ def train_smoothnet(clips: MotionClips, steps: int, batch: int, seed: int = 0) -
         return pack(*unpack(frame.undo(model(frame.apply(channels, "human")), "human")))
 
     return apply
+
+
+def _fit(model: SmoothNet, clips: MotionClips, steps: int, batch: int, seed: int) -> None:
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, steps)
+    precision = pick_precision("auto", torch.device("cpu"))
+    for step in track(range(steps), description="train SmoothNet"):
+        rng = rng_for(seed, step)
+        clean = sample_windows(clips, batch, 32, rng).channels
+        given, _, _ = perturb_batch(clean, "human", rng)
+        frame = canonical_frame(given, "human")
+        given, clean = frame.apply(given, "human"), frame.apply(clean, "human")
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            found = model(given).float()
+        loss = (found - clean).abs().mean() + (found.diff(n=2, dim=1) - clean.diff(n=2, dim=1)).abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()

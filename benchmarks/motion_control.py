@@ -15,13 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from pmp import FPS, KINDS, WINDOW, cut, to_body_motion
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 import kinema
+from kinema.checkpoints import shipped_prior
 from kinema.evaluate.motion_metrics import foot_slide_mm
 from kinema.geometry import geodesic_distance_rad, rotvec_to_rotmat
 from kinema.optimize.motion_strength import speed, strength_of_speed
@@ -46,8 +46,6 @@ def jolt(motion: kinema.BodyMotion, frame: int) -> float:
 
 
 def measured_strength(motion: kinema.BodyMotion) -> float:
-    from kinema.checkpoints import shipped_prior
-
     value = speed(to_sequence(motion).channels[None], motion.category, motion.fps)
     return strength_of_speed(value, shipped_prior().speeds(motion.category)).item()
 
@@ -102,5 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    torch.manual_seed(0)
     main()

@@ -1,7 +1,7 @@
 """What people use to clean motion today: Gaussian, Savitzky-Golay, One-Euro, SmoothNet, all on channels [N,T,C].
 
 Rotations are smoothed as rot6d and made proper again. The first three are tuned by joint error on validation windows that
-are perturbed as the test windows are; SmoothNet is trained on the prior's own windows, perturbations and number of steps.
+are perturbed as the test windows are; SmoothNet is trained on the prior's own windows and perturbations.
 """
 
 from __future__ import annotations

@@ -38,7 +38,6 @@ $ kinema diagnose capture.bvh
 $ kinema refine capture.bvh --out clean.npz --prompt "a man walks"
 $ kinema render clean.npz --out parts.mp4 --map parts
 """
-CACHE_MEND = "export NUMBA_CACHE_DIR=<a folder of yours that can be written>"
 
 
 def option(metavar: str, unset: str = "optional") -> Any:
@@ -380,6 +379,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except RuntimeError as error:
         if "cannot cache function" not in str(error):
             raise
+        from kinema.doctor import CACHE_MEND
+
         say(f"error: numba has nowhere to keep what it compiles\n  to mend:  {CACHE_MEND}", err=True)
         raise SystemExit(2) from None
     except KeyboardInterrupt:

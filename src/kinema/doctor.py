@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from rich.table import Table
 
+CACHE_MEND = "export NUMBA_CACHE_DIR=<a folder of yours that can be written>"
 TORCH_VERSION = "2.13.0"
 """The torch that kinema is tested with; the same as in constraints.txt."""
 FREE_DISK_BYTES = 1 << 30
@@ -97,8 +98,6 @@ def _compiler() -> Check:
     except ImportError as error:
         return Check("compiler", "bad", str(error), "pip install numba")
     except RuntimeError:
-        from kinema.cli import CACHE_MEND
-
         return Check("compiler", "bad", "numba has nowhere to keep what it compiles", CACHE_MEND)
     return Check("compiler", "ok", f"numba {numba.__version__}")
 

@@ -1,7 +1,7 @@
 """The Parameterized Motion Prior (PMP): a transformer that corrects a window of motion (ReVision, 4.2-S2, appendix A).
 
 Input: channels [B,T,C] of a perturbed motion in the canonical frame (`features.py`), the held frames, a text embedding
-and a motion strength. Output: the corrected channels, directly; trained by MSE (`train/pmp.py`).
+and a motion strength. Output: the corrected channels, directly (`train/pmp.py` has the loss).
 
 One trunk serves all categories; projections in and out, and an embedding, belong to a category. Each block is
 self-attention over frames, cross-attention to text and strength, and a feed-forward network. Four things are ours:

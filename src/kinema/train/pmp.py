@@ -1,4 +1,4 @@
-"""Train the motion prior: perturbed windows in, clean windows out, MSE (ReVision, section 4.2-S2, appendix A).
+"""Train the motion prior: perturbed windows in, clean windows out (ReVision, section 4.2-S2, appendix A).
 
 kinema train pmp --capture cmu_train.npz --validation cmu_val.npz --run runs/pmp
 """
@@ -238,6 +238,7 @@ def make_task(config: PmpTrainConfig) -> Task:
 
 
 def pick_precision(asked: str, device: torch.device) -> torch.dtype:
+    """ "auto", "float32" or "bfloat16" -> what to compute with on this device."""
     fast = device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
     return torch.bfloat16 if asked == "bfloat16" or (asked == "auto" and fast) else torch.float32
 

@@ -1,0 +1,55 @@
+"""What perception saw in a video, before any body is fitted: subjects followed through time, parts, depth.
+
+The value between the first half of Extract (ReVision, section 4.2-S2: detect, segment, joints, depth) and the second
+(fitting). T frames, H x W pixels, K keypoints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from kinema.body.skeleton import ANIMAL_JOINTS, BODY_JOINTS
+
+SubjectCategory = Literal["human", "animal", "object"]
+KEYPOINTS: dict[str, tuple[str, ...]] = {"human": BODY_JOINTS, "animal": ANIMAL_JOINTS, "object": ()}
+"""The joints that are looked for in a subject; objects have none."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """One subject through the clip.
+
+    label                what to call it: "a person", "an animal", "an object"
+    present              frames in which it was seen; in the others box, mask and confidence are 0
+    boxes_px             x0 y0 x1 y1, the right and lower edges outside
+    masks                where it is seen
+    keypoints_px         x y, the centre of the first pixel at (0.5, 0.5); K joints of `KEYPOINTS[category]`
+    keypoint_confidence  0 not seen to 1 certain
+    """
+
+    category: SubjectCategory
+    label: str
+    present: Bool[np.ndarray, " T"]
+    boxes_px: Float32[np.ndarray, "T 4"]
+    masks: Bool[np.ndarray, "T H W"]
+    keypoints_px: Float32[np.ndarray, "T K 2"]
+    keypoint_confidence: Float32[np.ndarray, "T K"]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything that was seen; no tracks where no subject was found.
+
+    part_ids  0 background, else `kinema.body.skeleton.PARTS`
+    depth_m   distance along the camera's axis up to the estimator's scale; inf where unknown
+    fps       Hz
+    """
+
+    tracks: tuple[Track, ...]
+    part_ids: UInt8[np.ndarray, "T H W"]
+    depth_m: Float32[np.ndarray, "T H W"]
+    fps: float

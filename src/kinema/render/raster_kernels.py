@@ -193,12 +193,11 @@ def _drawn_window(fixed, inverse, first_row, rows, columns):
 
 
 @njit(**_COMPILE)
-def _pixel_normal(points, x, y, normals, corners):
-    """Unit normal seen at a pixel: perspective-correct blend of three vertex normals, turned towards the camera.
+def _corner_weights(points, x, y, corners):
+    """How much each corner of a face counts at a pixel, perspective-correct, not yet of sum 1; -1 seen from outside.
 
     The weight of a corner is the triple product of the pixel's ray with the two other corners. Seen from the pixel,
-    where the ray is (0, 0, 1), that is a product of two dimensions. Weights are negative where the face is seen from
-    outside.
+    where the ray is (0, 0, 1), that is a product of two dimensions.
     """
     i, j, k = corners
     az, bz, cz = points[i, 2], points[j, 2], points[k, 2]
@@ -212,12 +211,39 @@ def _pixel_normal(points, x, y, normals, corners):
     wa, wb, wc = max(side * wa, zero), max(side * wb, zero), max(side * wc, zero)
     if wa + wb + wc == zero:
         wa = wb = wc = np.float32(1.0)
+    return wa, wb, wc, side
+
+
+@njit(**_COMPILE)
+def _pixel_normal(points, x, y, normals, corners):
+    """Unit normal seen at a pixel: perspective-correct blend of three vertex normals, turned towards the camera."""
+    i, j, k = corners
+    wa, wb, wc, side = _corner_weights(points, x, y, corners)
+    zero = np.float32(0.0)
     nx = wa * normals[i, 0] + wb * normals[j, 0] + wc * normals[k, 0]
     ny = wa * normals[i, 1] + wb * normals[j, 1] + wc * normals[k, 1]
     nz = wa * normals[i, 2] + wb * normals[j, 2] + wc * normals[k, 2]
     length = np.sqrt(nx * nx + ny * ny + nz * nz)
     scale = -side / length if length > zero else zero
     return nx * scale, ny * scale, nz * scale
+
+
+@njit(**_COMPILE)
+def _nearest_faces(projected, mesh, near_m, first_row, shape):
+    """The z-buffer of one frame's rows: left, top of the window that can be covered; its inverse depths, its faces."""
+    _, fixed, inverse, _ = projected
+    faces, _, _, ends, closed = mesh
+    left, top, right, bottom = _drawn_window(fixed, inverse, first_row, *shape)
+    size = (max(bottom - top, 0), max(right - left, 0))
+    nearest, face_ids = np.zeros(size, np.float32), np.empty(size, np.int32)
+    if nearest.size == 0:
+        return left, top, nearest, face_ids
+    vertex, face = 0, 0
+    for m in range(len(ends)):
+        whole = closed[m] and (inverse[vertex : ends[m, 0]] > 0).all()
+        _draw_mesh(projected, faces, face, ends[m, 1], whole, near_m, (left, top, nearest, face_ids))
+        vertex, face = ends[m]
+    return left, top, nearest, face_ids
 
 
 @njit(**_COMPILE)
@@ -228,22 +254,13 @@ def draw(projected, mesh, near_m, first_row, maps):
     mesh       faces; part and subject of each; [M,2] past the last vertex and face of every mesh; [M] whether it is
                closed and may be drawn from outside only
     """
-    homogeneous, fixed, inverse, normals = projected
-    faces, face_parts, face_subjects, ends, closed = mesh
+    homogeneous, _, _, normals = projected
+    faces, face_parts, face_subjects, _, _ = mesh
     parts, subjects, depth, shown = maps
     depth[:] = np.inf
-    left, top, right, bottom = _drawn_window(fixed, inverse, first_row, *depth.shape)
-    if left >= right or top >= bottom:
-        return
-    nearest = np.zeros((bottom - top, right - left), np.float32)
-    face_ids = np.empty((bottom - top, right - left), np.int32)
-    vertex, face = 0, 0
-    for m in range(len(ends)):
-        whole = closed[m] and (inverse[vertex : ends[m, 0]] > 0).all()
-        _draw_mesh(projected, faces, face, ends[m, 1], whole, near_m, (left, top, nearest, face_ids))
-        vertex, face = ends[m]
-    for y in range(top, bottom):
-        for x in range(left, right):
+    left, top, nearest, face_ids = _nearest_faces(projected, mesh, near_m, first_row, depth.shape)
+    for y in range(top, top + nearest.shape[0]):
+        for x in range(left, left + nearest.shape[1]):
             near = nearest[y - top, x - left]
             if near > 0:
                 seen, row = np.uintp(face_ids[y - top, x - left]), y - first_row
@@ -254,6 +271,43 @@ def draw(projected, mesh, near_m, first_row, maps):
                     corners = (np.uintp(faces[seen, 0]), np.uintp(faces[seen, 1]), np.uintp(faces[seen, 2]))
                     normal = _pixel_normal(homogeneous, x + 0.5, y + 0.5, normals, corners)
                     shown[row, x, 0], shown[row, x, 1], shown[row, x, 2] = normal
+
+
+@njit(**_COMPILE)
+def draw_surface(projected, mesh, near_m, maps):
+    """One frame: which face every pixel shows (-1: none), the weights of its three corners there, and the depth (m)."""
+    points, faces = projected[0], mesh[0]
+    shown, weights, depth = maps
+    shown[:], depth[:] = -1, np.inf
+    left, top, nearest, face_ids = _nearest_faces(projected, mesh, near_m, 0, depth.shape)
+    for y in range(top, top + nearest.shape[0]):
+        for x in range(left, left + nearest.shape[1]):
+            if nearest[y - top, x - left] > 0:
+                face = face_ids[y - top, x - left]
+                i, j, k = np.uintp(faces[face, 0]), np.uintp(faces[face, 1]), np.uintp(faces[face, 2])
+                shown[y, x], depth[y, x] = face, np.float32(1.0) / nearest[y - top, x - left]
+                wa, wb, wc, _ = _corner_weights(points, x + 0.5, y + 0.5, (i, j, k))
+                total = wa + wb + wc
+                weights[y, x, 0], weights[y, x, 1], weights[y, x, 2] = wa / total, wb / total, wc / total
+
+
+@njit(**_COMPILE)
+def interpolate(face_ids, weights, faces, values, out):
+    """Blend vertex values [T or 1,V,C] at the surface points that pixels show, into [T,H,W,C]; 0 where there is none."""
+    for t in range(len(face_ids)):
+        own = values[t % len(values)]
+        for y in range(face_ids.shape[1]):
+            for x in range(face_ids.shape[2]):
+                face = face_ids[t, y, x]
+                for c in range(values.shape[2]):
+                    if face < 0:
+                        out[t, y, x, c] = 0
+                    else:
+                        out[t, y, x, c] = (
+                            weights[t, y, x, 0] * own[faces[face, 0], c]
+                            + weights[t, y, x, 1] * own[faces[face, 1], c]
+                            + weights[t, y, x, 2] * own[faces[face, 2], c]
+                        )
 
 
 @njit(**_COMPILE)

@@ -72,6 +72,49 @@ class Geometry:
     width: int
 
 
+@dataclass(frozen=True)
+class Surface:
+    """Which point of which face every pixel shows, so that anything known at the vertices can be seen there.
+
+    face_ids     row of `faces`, -1 on the background
+    weights      of the three corners of that face, perspective-correct, of sum 1
+    faces        corners among the vertices of all meshes end to end; each mesh's are followed by the middles of its edges
+    face_parts, face_subjects  part and subject of every face
+    depth_m      along the camera's axis, inf on the background
+    edges        of each mesh: the edges whose middles were added
+    """
+
+    face_ids: Int32[np.ndarray, "T H W"]
+    weights: Float32[np.ndarray, "T H W 3"]
+    faces: Int32[np.ndarray, "F 3"]
+    face_parts: UInt8[np.ndarray, " F"]
+    face_subjects: UInt8[np.ndarray, " F"]
+    depth_m: Float32[np.ndarray, "T H W"]
+    edges: tuple[Int32[np.ndarray, "_ 2"], ...]
+
+    def of_pixels(self, per_face: np.ndarray) -> np.ndarray:
+        """A value a face [F] -> a value a pixel [T,H,W], 0 on the background."""
+        return np.append(per_face, per_face.dtype.type(0))[self.face_ids]
+
+    def interpolate(self, values: list[np.ndarray]) -> Float32[np.ndarray, "T H W C"]:
+        """Values at each mesh's own vertices, [V,C] or [T,V,C] -> at every pixel; 0 on the background."""
+        from kinema.render.raster_kernels import interpolate
+
+        frames = max((len(v) for v in values if v.ndim == 3), default=1)
+        extended = [
+            _with_middles(v if v.ndim == 3 else v[None], e, frames) for v, e in zip(values, self.edges, strict=True)
+        ]
+        out = np.empty((*self.face_ids.shape, values[0].shape[-1]), np.float32)
+        interpolate(self.face_ids, self.weights, self.faces, np.concatenate(extended, 1, dtype=np.float32), out)
+        return out
+
+
+def _with_middles(values: np.ndarray, edges: np.ndarray, frames: int) -> np.ndarray:
+    """[T or 1,V,C] values at a mesh's vertices -> [frames,V+E,C], those at the middles of its cut edges after them."""
+    both = np.concatenate([values, (values[:, edges[:, 0]] + values[:, edges[:, 1]]) / 2], 1)
+    return np.broadcast_to(both, (frames, *both.shape[1:]))
+
+
 def rasterize(
     meshes: list[Mesh], cameras: Cameras, normals: bool = True, near_m: float = NEAR_M, device: str = "cpu"
 ) -> Raster:
@@ -88,6 +131,35 @@ def rasterize(
         return rasterize_torch(geometry, normals, near_m, device.removeprefix("torch-"))
 
     return _rasterize_numba(geometry, normals, near_m)
+
+
+def rasterize_surface(meshes: list[Mesh], cameras: Cameras, near_m: float = NEAR_M) -> Surface:
+    """Draw all meshes in all frames, as `rasterize` does, into which surface point every pixel shows.
+
+    Raises InputError as `rasterize` does.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from numba import get_num_threads
+
+    from kinema.render import raster_kernels as kernels
+
+    geometry = gather(meshes, cameras)
+    frames, count = geometry.vertices.shape[:2]
+    shape = (frames, geometry.height, geometry.width)
+    face_ids, weights, depth = np.empty(shape, np.int32), np.zeros((*shape, 3), np.float32), np.empty(shape, np.float32)
+    mesh = (geometry.faces, geometry.face_parts, geometry.face_subjects, geometry.mesh_ends, geometry.mesh_closed)
+
+    def draw(t: int) -> None:
+        homogeneous, fixed, inverse = np.empty((count, 3)), np.empty((count, 2), np.int32), np.empty(count)
+        kernels.project(geometry.vertices[t], geometry.matrices[t], near_m, homogeneous, fixed, inverse)
+        projected = (homogeneous, fixed, inverse, np.empty((0, 3), np.float32))
+        kernels.draw_surface(projected, mesh, near_m, (face_ids[t], weights[t], depth[t]))
+
+    with ThreadPoolExecutor(get_num_threads()) as pool:
+        list(pool.map(draw, range(frames)))
+    edges = tuple(cut_between_parts(m.faces, m.vertex_parts)[2] for m in meshes)
+    return Surface(face_ids, weights, geometry.faces, geometry.face_parts, geometry.face_subjects, depth, edges)
 
 
 def _rasterize_numba(geometry: Geometry, normals: bool, near_m: float) -> Raster:

@@ -19,6 +19,9 @@ ASSETS = Path(__file__).parent / "assets"
 PMP_WEIGHTS = ASSETS / "motion_prior" / "pmp.safetensors"
 """The shipped motion prior; how it was trained and what it scores: `docs/motion_prior.md`."""
 
+WORLD_MOTION = ASSETS / "world_motion" / "world_motion.npz"
+"""A few captured clips, so that the procedural world runs without a capture file."""
+
 
 def sha256(path: str | Path) -> str:
     """Hex digest of a file."""

@@ -28,6 +28,11 @@ class Track(NamedTuple):
     turn: Rotation
     doing: str
 
+    def solid(self, heading: Rotation) -> np.ndarray:
+        """[T,N,3] the corners in the world, the whole track turned by `heading`."""
+        turned = np.stack([(heading * self.turn).apply(corner) for corner in self.corners_m], 1)
+        return turned + heading.apply(self.place_m)[:, None]
+
 
 Simulate = Callable[[np.random.Generator, np.ndarray], Track]
 
@@ -37,18 +42,29 @@ def object_track(kind: str, seconds: float, fps: float, seed: int) -> tuple[Obje
 
     Equal seeds give equal tracks. Raises InputError for an unknown kind, or a length or rate that is not above zero.
     """
+    rng, t_s = _seeded(kind, seconds, fps, seed)
+    track = _SIMULATIONS[kind](rng, t_s)
+    heading = Rotation.from_rotvec([0, rng.uniform(0, 2 * np.pi), 0])
+    place = heading.apply(track.place_m)
+    solid = track.solid(heading)
+    rotmat, position = _camera(rng, place)
+    frames = (len(t_s), 1, 1)
+    points = seen_points(solid, np.tile(rotmat, frames), np.tile(position, frames[:2]))
+    return ObjectMotion(points.astype(np.float32), fps, np.ones(len(t_s), bool)), track.doing
+
+
+def simulate(kind: str, seconds: float, fps: float, seed: int) -> Track:
+    """The solid itself and what it does, before any camera. Raises InputError as `object_track` does."""
+    rng, t_s = _seeded(kind, seconds, fps, seed)
+    return _SIMULATIONS[kind](rng, t_s)
+
+
+def _seeded(kind: str, seconds: float, fps: float, seed: int) -> tuple[np.random.Generator, np.ndarray]:
     if kind not in KINDS:
         raise InputError("object_track", f"unknown kind {kind!r}", expected=", ".join(KINDS))
     if not (np.isfinite(seconds) and seconds > 0 and np.isfinite(fps) and fps > 0):
         raise InputError("object_track", f"asked for {seconds} s at {fps} Hz", expected="both above zero")
-    rng = np.random.default_rng([seed, KINDS.index(kind)])
-    t_s = np.arange(max(1, round(seconds * fps))) / fps
-    track = _SIMULATIONS[kind](rng, t_s)
-    heading = Rotation.from_rotvec([0, rng.uniform(0, 2 * np.pi), 0])
-    place = heading.apply(track.place_m)
-    solid = np.stack([(heading * track.turn).apply(corner) for corner in track.corners_m], 1) + place[:, None]
-    points = _seen(solid, *_camera(rng, place))
-    return ObjectMotion(points.astype(np.float32), fps, np.ones(len(t_s), bool)), track.doing
+    return np.random.default_rng([seed, KINDS.index(kind)]), np.arange(max(1, round(seconds * fps))) / fps
 
 
 def _camera(rng: np.random.Generator, place_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,10 +78,13 @@ def _camera(rng: np.random.Generator, place_m: np.ndarray) -> tuple[np.ndarray, 
     return np.stack([right, np.cross(forward, right), forward]), target + away * direction
 
 
-def _seen(solid_m: np.ndarray, rotmat: np.ndarray, position_m: np.ndarray) -> np.ndarray:
-    """Corners of a convex solid [T,N,3] in the world -> its 21 points [T,21,3] in the world, as the camera sees it."""
+def seen_points(solid_m: np.ndarray, rotmat: np.ndarray, position_m: np.ndarray) -> np.ndarray:
+    """Corners of a convex solid [T,N,3] in the world -> its 21 points [T,21,3] in the world, as cameras see it.
+
+    rotmat [T,3,3] world to camera, position_m [T,3] where the cameras are
+    """
     points, previous = np.zeros((len(solid_m), 21, 3)), None
-    for t, solid in enumerate((solid_m - position_m) @ rotmat.T):
+    for t, solid in enumerate((solid_m - position_m[:, None]) @ rotmat.transpose(0, 2, 1)):
         flat = solid[:, :2] / solid[:, 2:]
         rim = cv2.convexHull(flat.astype(np.float32), returnPoints=False)[:, 0]
         previous = contour_vertices(flat[rim], previous)
@@ -74,7 +93,7 @@ def _seen(solid_m: np.ndarray, rotmat: np.ndarray, position_m: np.ndarray) -> np
         depth = np.append(_rim_depth(previous, flat[rim], solid[rim, 2]), np.full(5, np.median(solid[:, 2])))
         at = np.concatenate([previous, box])
         points[t] = np.concatenate([at * depth[:, None], depth[:, None]], -1)
-    return points @ rotmat + position_m
+    return points @ rotmat + position_m[:, None]
 
 
 def _rim_depth(vertices: np.ndarray, rim: np.ndarray, depth: np.ndarray) -> np.ndarray:

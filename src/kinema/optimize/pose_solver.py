@@ -1,0 +1,356 @@
+"""Inverse kinematics of one pose seen by a camera: parts go to points of the picture, the rest stays where it can.
+
+Input: a pose, and pixels for the centres of some parts. Output: the pose changed, and how far each part is off.
+Levenberg-Marquardt over all joint rotations and the root. What it weighs: pixels; the turn of each joint against its
+stiffness; joint limits; feet that stand; the floor; the depth of what was moved.
+A part's centre is carried by joints alone: by blend skinning it is sum_j c_j p_j + R_j m_j, with c and m from the
+weights of its vertices (SMPL, Loper et al. 2015, equation 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+from jaxtyping import Float
+
+from kinema.body.model import load_body
+from kinema.body.skeleton import BODY_JOINT_COUNT, JOINT_PARTS, JOINTS, PARENTS
+from kinema.body.skinning import SkinnedBody
+from kinema.optimize.contacts import LEGS, feet_down, standing_heights
+from kinema.optimize.joint_limits import ANIMAL_LIMIT_DEG, HUMAN_LIMITS_DEG, swing_twist
+from kinema.types import BodyMotion
+
+PIXEL_SIGMA = 0.002
+"""What counts as hitting a point: this share of the picture's longer side."""
+DEPTH_SIGMA_M = 0.3
+"""A moved part may come this much nearer or go farther."""
+ROOT_SIGMA_M = np.array([0.15, 0.15, 0.15])
+FOOT_SIGMA_M = 0.005
+"""How exactly a standing foot stays, or keeps its height."""
+FLOOR_SIGMA_M = 0.01
+LIMIT_SIGMA_RAD = 0.03
+STIFFNESS_RAD = {
+    "hip": 0.5, "knee": 0.6, "ankle": 0.3, "foot": 0.1, "spine1": 0.12, "spine2": 0.1, "spine3": 0.1, "neck": 0.25,
+    "head": 0.25, "collar": 0.15, "shoulder": 0.8, "elbow": 0.8, "wrist": 0.3,
+    "leg1": 0.4, "leg2": 0.6, "leg3": 0.6, "paw": 0.3, "tail": 0.3, "ear": 0.3, "trunk": 0.12,
+}  # fmt: skip
+"""How far each joint turns as readily as others; legs, paw, tail and ear are an animal's, trunk what is not named."""
+_NUDGE_RAD = {"elbow": (0.0, -0.5, 0.0), "knee": (0.5, 0.0, 0.0)}
+"""Left side: a straight limb doesn't feel that bending would shorten it, so that the search also starts from here."""
+_STEPS, _LONGEST_STEP_RAD = 40, 0.4
+_NEAREST_M = 0.05
+
+
+@dataclass(frozen=True)
+class Lens:
+    """One camera: K [3,3] in pixels, T_camera_world [4,4], longer side of its picture in pixels."""
+
+    K: Float[np.ndarray, "3 3"]
+    T_camera_world: Float[np.ndarray, "4 4"]
+    side_px: float
+
+    def see(self, points_m: Float[np.ndarray, "N 3"]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """-> pixels [N,2], depth [N], and how both change with the point: [N,2,3], [N,3]."""
+        rotation = self.T_camera_world[:3, :3].astype(float)
+        seen = points_m @ rotation.T + self.T_camera_world[:3, 3]
+        depth = np.maximum(seen[:, 2], _NEAREST_M)
+        image = seen @ self.K.astype(float).T
+        pixels = image[:, :2] / depth[:, None]
+        slope = (self.K[None, :2].astype(float) - pixels[:, :, None] * [0.0, 0.0, 1.0]) / depth[:, None, None]
+        return pixels, seen[:, 2], slope @ rotation, np.tile(rotation[2], (len(points_m), 1))
+
+
+@dataclass(frozen=True)
+class Rig:
+    """What of a body and shape the solver needs. The first F joints are free; N points are carried by J joints.
+
+    share [N,J] c_j, moment [N,J,3] m_j (metres) as above; of parts first, then of the free joints themselves
+    """
+
+    category: str
+    bones: Float[np.ndarray, "J 3"]
+    share: Float[np.ndarray, "N J"]
+    moment: Float[np.ndarray, "N J 3"]
+    heights: Float[np.ndarray, " J"]
+
+    @cached_property
+    def below(self) -> np.ndarray:
+        """[J,J] 1 where joint i is joint j or hangs on it."""
+        parents = PARENTS[self.category]
+        below = np.eye(len(parents))
+        for joint in range(len(parents) - 1, 0, -1):
+            below[parents[joint]] += below[joint]
+        return below
+
+    def points(self, local: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Local rotations [J,3,3], root [3] -> points [N,3] m, how they change with turns and root [N,3,3F+3]."""
+        parents = PARENTS[self.category]
+        turned, joints = local.copy(), np.empty((len(local), 3))
+        joints[0] = root
+        for j in range(1, len(local)):
+            above = turned[parents[j]]
+            turned[j] = above @ local[j]
+            joints[j] = joints[parents[j]] + above @ self.bones[j]
+        carried = self.share[..., None] * joints + np.einsum("jab,njb->nja", turned, self.moment)
+        free = free_joints(self.category)
+        lever = np.einsum("ji,nia->nja", self.below[:free], carried)
+        lever -= (self.share @ self.below[:free].T)[..., None] * joints[:free]
+        # The column of a turn about axis k of joint j, in its own frame: R_j e_k x lever.
+        by_turn = np.cross(turned[:free].swapaxes(1, 2)[None], lever[:, :, None])
+        by_root = np.tile(np.eye(3), (len(carried), 1, 1))
+        return carried.sum(1), np.concatenate([by_turn.reshape(len(carried), -1, 3).swapaxes(1, 2), by_root], 2)
+
+
+def free_joints(category: str) -> int:
+    """How many joints turn: not the fingers and the face."""
+    return BODY_JOINT_COUNT if category == "human" else len(JOINTS[category])
+
+
+@cache
+def _low_body(category: str) -> SkinnedBody:
+    body = load_body(category, detail="low")  # type: ignore[arg-type]
+    assert isinstance(body, SkinnedBody)
+    return body
+
+
+def make_rig(motion: BodyMotion, part_ids: list[int]) -> Rig:
+    """The rig of a motion's body and shape, with the centres of parts: means over their surface."""
+    body = _low_body(motion.category)
+    rest, joints = body.rest_vertices(motion.betas).astype(float), body.rest_joints(motion.betas).astype(float)
+    corners = rest[body.faces]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    surface = np.bincount(body.faces.ravel(), np.repeat(area, 3), len(rest))
+    free = free_joints(motion.category)
+    share = np.zeros((len(part_ids) + free, len(joints)))
+    moment = np.zeros((*share.shape, 3))
+    for n, part in enumerate(part_ids):
+        own = np.flatnonzero(body.vertex_parts == part)
+        weight = body.weights[own] * (surface[own] / surface[own].sum())[:, None]
+        np.add.at(share[n], body.weight_joints[own], weight)
+        arms = rest[own][:, None] - joints[body.weight_joints[own]]
+        np.add.at(moment[n], body.weight_joints[own], weight[..., None] * arms)
+    share[len(part_ids) :, :free] = np.eye(free)
+    bones = joints - joints[np.maximum(PARENTS[motion.category], 0)]
+    return Rig(motion.category, bones, share, moment, standing_heights(body, motion.betas))
+
+
+def part_centres(motion: BodyMotion, part_ids: list[int]) -> Float[np.ndarray, "T N 3"]:
+    """World positions of the centres of parts, metres: means over their surface."""
+    from scipy.spatial.transform import Rotation
+
+    rig = make_rig(motion, part_ids)
+    frames = [
+        rig.points(Rotation.from_rotvec(turns).as_matrix(), root)[0][: len(part_ids)]
+        for turns, root in zip(motion.rotvec.astype(float), motion.root_translation_m.astype(float), strict=True)
+    ]
+    return np.stack(frames)
+
+
+def solve_pose(
+    pose: BodyMotion, part_ids: list[int], wanted_px: Float[np.ndarray, "N 2"], lens: Lens
+) -> tuple[BodyMotion, Float[np.ndarray, " N"]]:
+    """One frame, changed so that the centres of parts are seen at `wanted_px`; and how many pixels each is off.
+
+    Feet that stand keep their place; where that puts the points out of reach, only their height; then neither.
+    """
+    from scipy.spatial.transform import Rotation
+
+    local = Rotation.from_rotvec(pose.rotvec[0].astype(float)).as_matrix()
+    root = pose.root_translation_m[0].astype(float)
+    problem = _Problem.of(make_rig(pose, part_ids), local, root, part_ids, wanted_px, lens)
+    starts = [local, _nudged(local, pose.category)]
+    best, misses = (local, root), np.full(len(part_ids), np.inf)
+    for stays in ("place", "height", "nothing"):
+        found = [problem.descend(start, root, stays) for start in starts]
+        _, *solved = min(found, key=lambda f: f[0])
+        now = problem.misses_px(*solved)
+        if now.max() < 0.9 * misses.max():
+            best, misses = (solved[0], solved[1]), now
+        if misses.max() < 1 or not problem.standing.any():
+            break
+    rotvec = pose.rotvec[0].copy()
+    free = free_joints(pose.category)
+    rotvec[:free] = Rotation.from_matrix(best[0][:free]).as_rotvec()
+    solved_pose = BodyMotion(
+        pose.category, rotvec[None], best[1][None].astype(np.float32), pose.betas, pose.fps, pose.expression
+    )
+    return solved_pose, misses
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What is to be reached from where: P parts, F free joints."""
+
+    rig: Rig
+    local: np.ndarray
+    root: np.ndarray
+    wanted_px: np.ndarray
+    lens: Lens
+    depth_m: np.ndarray
+    feet_m: np.ndarray
+    standing: np.ndarray
+    floor_m: np.ndarray
+    limits: _Limits
+
+    @staticmethod
+    def of(rig: Rig, local: np.ndarray, root: np.ndarray, part_ids: list[int], wanted_px: np.ndarray, lens: Lens):
+        parts = len(part_ids)
+        points, _ = rig.points(local, root)
+        joints = points[parts:]
+        legs = LEGS[rig.category]
+        full = np.zeros((1, len(rig.heights), 3))
+        full[0, : len(joints)] = joints
+        down = feet_down(full, rig.heights, legs)[0]
+        sketched = np.isin(JOINT_PARTS[rig.category][legs[:, 3]], part_ids)
+        feet = legs[down & ~sketched][:, 2:].ravel()
+        return _Problem(
+            rig, local, root, wanted_px, lens, lens.see(points[:parts])[1], joints[feet], feet,
+            np.minimum(0, joints[:, 1]), _Limits.of(rig.category, local),
+        )  # fmt: skip
+
+    def misses_px(self, local: np.ndarray, root: np.ndarray) -> np.ndarray:
+        points, _ = self.rig.points(local, root)
+        return np.linalg.norm(self.lens.see(points[: len(self.wanted_px)])[0] - self.wanted_px, axis=1)
+
+    def descend(self, local: np.ndarray, root: np.ndarray, stays: str) -> tuple[float, np.ndarray, np.ndarray]:
+        """Levenberg-Marquardt from a pose -> cost, local rotations, root."""
+        from scipy.spatial.transform import Rotation
+
+        free = free_joints(self.rig.category)
+        error, slope = self.weigh(local, root, stays)
+        cost, damping = float(error @ error), 1e-3
+        for _ in range(_STEPS):
+            normal = slope.T @ slope
+            step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), -slope.T @ error)
+            step *= min(1.0, _LONGEST_STEP_RAD / max(np.abs(step[:-3]).max(), 1e-9))
+            trial = local.copy()
+            trial[:free] = local[:free] @ Rotation.from_rotvec(step[:-3].reshape(-1, 3)).as_matrix()
+            error_there, slope_there = self.weigh(trial, root + step[-3:], stays)
+            cost_there = float(error_there @ error_there)
+            if cost_there < cost:
+                settled = cost - cost_there < 1e-4 * cost
+                local, root, error, slope, cost = trial, root + step[-3:], error_there, slope_there, cost_there
+                damping = max(damping / 5, 1e-9)
+                if settled:
+                    break
+            else:
+                damping *= 8
+                if damping > 1e6:
+                    break
+        return cost, local, root
+
+    def weigh(self, local: np.ndarray, root: np.ndarray, stays: str) -> tuple[np.ndarray, np.ndarray]:
+        """Residuals [M], each over what it may be, and their derivatives [M,3F+3]."""
+        from scipy.spatial.transform import Rotation
+
+        parts, free = len(self.wanted_px), free_joints(self.rig.category)
+        points, by = self.rig.points(local, root)
+        pixels, depth, slope, along = self.lens.see(points[:parts])
+        joints, by_joints = points[parts:], by[parts:]
+        pixel = PIXEL_SIGMA * self.lens.side_px
+        sunk = np.flatnonzero(joints[:, 1] < self.floor_m)
+        turn = Rotation.from_matrix(self.local[:free].swapaxes(1, 2) @ local[:free]).as_rotvec()
+        stiffness = np.repeat(_stiffness(self.rig.category), 3)
+        identity = np.eye(3 * free + 3)
+        rows = [
+            ((pixels - self.wanted_px) / pixel, slope @ by[:parts] / pixel),
+            ((depth - self.depth_m) / DEPTH_SIGMA_M, (along[:, None] @ by[:parts])[:, 0] / DEPTH_SIGMA_M),
+            (
+                (joints[sunk, 1] - self.floor_m[sunk]) / FLOOR_SIGMA_M,
+                by_joints[sunk, 1] / FLOOR_SIGMA_M,
+            ),
+            (turn.ravel() / stiffness, identity[:-3] / stiffness[:, None]),
+            ((root - self.root) / ROOT_SIGMA_M, identity[-3:] / ROOT_SIGMA_M[:, None]),
+            self.limits.weigh(local),
+        ]
+        if stays != "nothing":
+            axes = [0, 1, 2] if stays == "place" else [1]
+            slid = (joints[self.standing] - self.feet_m)[:, axes]
+            rows.append((slid / FOOT_SIGMA_M, by_joints[self.standing][:, axes] / FOOT_SIGMA_M))
+        columns = 3 * free + 3
+        return np.concatenate([e.ravel() for e, _ in rows]), np.concatenate([s.reshape(-1, columns) for _, s in rows])
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """Ranges of swing and twist [F,3] rad, widened to the present pose; the bone's axis and the mirror of every joint."""
+
+    low: np.ndarray
+    high: np.ndarray
+    axis: np.ndarray
+    mirror: np.ndarray
+
+    @staticmethod
+    def of(category: str, local: np.ndarray) -> _Limits:
+        free = free_joints(category)
+        low, high = np.full((free, 3), -np.inf), np.full((free, 3), np.inf)
+        axis, mirror = np.zeros(free, int), np.ones((free, 3))
+        for j, name in enumerate(JOINTS[category][:free]):
+            side, _, joint = name.rpartition("_")
+            if category == "human" and joint in HUMAN_LIMITS_DEG:
+                bone, *ranges = HUMAN_LIMITS_DEG[joint]
+                low[j], high[j] = np.deg2rad(np.array(ranges).T)
+                axis[j] = "xyz".index(bone)
+                mirror[j] = (1, -1, -1) if side == "right" else (1, 1, 1)
+            elif category == "animal" and j > 0:
+                low[j], high[j] = -np.deg2rad(ANIMAL_LIMIT_DEG), np.deg2rad(ANIMAL_LIMIT_DEG)
+        open_limits = _Limits(low, high, axis, mirror)
+        now = open_limits.angles(local[None])[0]
+        return _Limits(np.minimum(low, now), np.maximum(high, now), axis, mirror)
+
+    def angles(self, local: np.ndarray) -> np.ndarray:
+        """[B,>=F,3,3] -> [B,F,3] rad, as on the left side."""
+        from scipy.spatial.transform import Rotation
+
+        free = len(self.axis)
+        turns = Rotation.from_matrix(local[:, :free].reshape(-1, 3, 3)).as_rotvec().reshape(-1, free, 3) * self.mirror
+        found = np.empty_like(turns)
+        for axis in np.unique(self.axis):
+            own = self.axis == axis
+            found[:, own] = swing_twist(turns[:, own], int(axis))
+        return found
+
+    def weigh(self, local: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What exceeds the ranges [3F], and its derivatives by differences [3F,3F+3]."""
+        from scipy.spatial.transform import Rotation
+
+        free, small = len(self.axis), 1e-4
+        tilts = Rotation.from_rotvec(small * np.eye(3)).as_matrix()
+        turned = np.concatenate([local[None, :free], local[None, :free] @ tilts[:, None]])
+        angles = self.angles(turned)
+        over = angles[0] - np.clip(angles[0], self.low, self.high)
+        change = (angles[1:] - angles[0]) / small
+        change[np.abs(change) > 10] = 0  # where an angle wraps round
+        slope = np.zeros((free, 3, free, 3))
+        slope[np.arange(free), :, np.arange(free)] = np.where(over[..., None] != 0, change.transpose(1, 2, 0), 0)
+        flat = np.concatenate([slope.reshape(3 * free, 3 * free), np.zeros((3 * free, 3))], 1)
+        return over.ravel() / LIMIT_SIGMA_RAD, flat / LIMIT_SIGMA_RAD
+
+
+@cache
+def _stiffness(category: str) -> np.ndarray:
+    """[F] rad."""
+    found = []
+    for name in JOINTS[category][: free_joints(category)]:
+        joint = "paw" if category == "animal" and name.endswith("_foot") else name.rpartition("_")[2]
+        found.append(
+            STIFFNESS_RAD["tail" if joint.startswith("tail") else joint if joint in STIFFNESS_RAD else "trunk"]
+        )
+    return np.array(found)
+
+
+def _nudged(local: np.ndarray, category: str) -> np.ndarray:
+    """The pose with elbows and knees bent a little more."""
+    from scipy.spatial.transform import Rotation
+
+    if category != "human":
+        return local
+    bent = local.copy()
+    for j, name in enumerate(JOINTS[category]):
+        side, _, joint = name.rpartition("_")
+        if joint in _NUDGE_RAD:
+            turn = np.array(_NUDGE_RAD[joint]) * ([1, -1, -1] if side == "right" else [1, 1, 1])
+            bent[j] = local[j] @ Rotation.from_rotvec(turn).as_matrix()
+    return bent

@@ -1,0 +1,240 @@
+"""The reposed start: the first frame's texture, carried by the bodies and objects of a scene into every frame.
+
+Input: the first frame's picture, and a scene whose subjects and cameras are known. Output: frames, and how well each
+pixel of them is known. S3 of ReVision (section 4.2) starts from pure noise; noised to a middle level, these frames are
+another start that the explicit motion makes possible. Contact shadows and changes of light are left to the model.
+
+What a pixel shows is a surface point. Where the first frame shows that point too, it has its colour there; else that of
+the mirror side or of the nearest seen skin (`kinema.reinforce.skin_texture`). An object's picture moves as its outline
+does. Behind them lies the first frame without its subjects (`kinema.reinforce.inpainting`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from kinema.body.model import BodyModel
+from kinema.body.object_points import CONTOUR_POINTS
+from kinema.camera import project, resize
+from kinema.errors import InputError
+from kinema.reinforce import texture_kernels as kernels
+from kinema.reinforce.inpainting import push_pull, see_background
+from kinema.reinforce.skin_texture import rest_vertices, whole_skin
+from kinema.render.rasterizer import Mesh, Surface, rasterize_surface
+from kinema.render.shot import Shot, make_shot
+from kinema.types import Cameras, ObjectMotion, Scene
+
+INVENTED = 0.0
+"""How well the background is known where a subject hid it, or beyond the first frame's border."""
+BORDER_TRUST = 0.1
+"""A texel at a subject's border is mixed with what lies behind: it counts where there is nothing better."""
+_WALL_BEHIND = 1.2
+"""The wall of the background stands this many times as far off as the farthest subject."""
+_MARGIN_SHARE = 1 / 64
+"""So much of the picture's height around a subject is taken from the background too: soft edges, misfit."""
+_SAMPLES_AT_ONCE = 1 << 22
+"""Surface points of about this many samples are held at a time, so that memory does not grow with the clip."""
+_EMPTY_WALL_M = 10.0
+"""How far the wall stands where there is no subject."""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """frames  the first one is the picture itself
+    known   1 seen in the first frame, 0.5 its mirror side seen, 0.25 taken from nearby, 0 invented
+    """
+
+    frames: UInt8[np.ndarray, "T H W 3"]
+    known: Float32[np.ndarray, "T H W"]
+
+
+@dataclass(frozen=True)
+class _First:
+    """The first frame: picture, whose each pixel is, how far to trust its colour, and the z-buffer, 2x2 a pixel."""
+
+    image: Float32[np.ndarray, "H W 3"]
+    owners: UInt8[np.ndarray, "H W"]
+    trust: Float32[np.ndarray, "H W"]
+    depth_m: Float32[np.ndarray, "H2 W2"]
+    drawn: UInt8[np.ndarray, "H2 W2"]
+
+    @property
+    def texture(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.image, self.owners, self.trust
+
+    @property
+    def z_buffer(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.depth_m, self.drawn
+
+
+def carry(
+    image: UInt8[np.ndarray, "H W 3"],
+    scene: Scene,
+    subject_ids: UInt8[np.ndarray, "H W"] | None = None,
+    body: BodyModel | None = None,
+) -> Carried:
+    """Move the picture as the scene moves, at the picture's size.
+
+    image        frame 0 of the scene
+    subject_ids  whose each of its pixels is, 1 + index in `scene.subjects`, 0 background; None: as the scene says
+    body         for the subjects of its category; the others get the built-in body
+    Raises InputError where sizes differ, or ids count beyond the subjects.
+    """
+    height, width = image.shape[:2]
+    _check(image, scene, subject_ids)
+    cameras = resize(scene.cameras, (width, height))
+    if not scene.subjects:
+        shows = np.ones((height, width), np.float32)
+        return _with_first(image, *_background(image.astype(np.float32), shows, cameras, _EMPTY_WALL_M))
+    shot = make_shot(scene, cameras, body=body)
+    meshes = shot.meshes(slice(0, len(shot)))
+    surfaces = _surfaces(meshes, cameras)
+    opening = next(surfaces)
+    first = _first_frame(image, opening[1], subject_ids)
+    skin = _skin(shot, meshes, first)
+    outlines, sheets, rows = _objects(shot, first)
+    plate, known = _background(first.image, _shows_background(first), cameras, _wall_m(meshes, cameras))
+    frames = np.empty((len(shot), height, width, 3), np.float32)
+    for start, surface in chain([opening], surfaces):
+        for t in range(start, start + len(surface.face_ids)):
+            kernels.draw_frame(
+                (surface.face_ids[t - start], surface.weights[t - start]),
+                (surface.faces, surface.face_subjects, rows),
+                (skin[0], _homogeneous(meshes, cameras, t), *skin[1:]),
+                (first.texture, first.z_buffer), (outlines[t], outlines[0], sheets), plate[t], known[t], frames[t],
+            )  # fmt: skip
+    return _with_first(image, frames, known)
+
+
+def _check(image: np.ndarray, scene: Scene, subject_ids: np.ndarray | None) -> None:
+    if subject_ids is None:
+        return
+    if subject_ids.shape != image.shape[:2]:
+        raise InputError("subject_ids", f"has shape {subject_ids.shape}", f"{image.shape[:2]}, as the image")
+    if subject_ids.max(initial=0) > len(scene.subjects):
+        raise InputError("subject_ids", f"goes up to {subject_ids.max()}", f"0 to {len(scene.subjects)}, the subjects")
+
+
+def _with_first(image: np.ndarray, frames: np.ndarray, known: np.ndarray) -> Carried:
+    carried = np.clip(np.rint(frames), 0, 255).astype(np.uint8)
+    carried[0], known[0] = image, 1
+    return Carried(carried, known.astype(np.float32))
+
+
+def _surfaces(meshes: list[Mesh], cameras: Cameras) -> Iterator[tuple[int, Surface]]:
+    """The first frame's number and the surface points, 2x2 a pixel, of a few frames at a time.
+
+    Nothing is cut between parts, so that vertices are the meshes' own, end to end.
+    """
+    height, width = cameras.image_hw
+    fine = resize(cameras, (2 * width, 2 * height))
+    step = max(1, _SAMPLES_AT_ONCE // (4 * height * width))
+    for start in range(0, len(cameras.K), step):
+        now = slice(start, start + step)
+        some = [Mesh(m.vertices[now], m.faces, np.zeros_like(m.vertex_parts), m.subject_id) for m in meshes]
+        yield start, rasterize_surface(some, Cameras(fine.K[now], fine.T_camera_world[now], fine.image_hw))
+
+
+def _first_frame(image: np.ndarray, surface: Surface, subject_ids: np.ndarray | None) -> _First:
+    drawn = surface.of_pixels(surface.face_subjects)[0]
+    height, width = image.shape[:2]
+    quads = drawn.reshape(height, 2, width, 2).transpose(0, 2, 1, 3).reshape(height, width, 4)
+    owners = subject_ids if subject_ids is not None else np.where((quads == quads[..., :1]).all(-1), quads[..., 0], 0)
+    if subject_ids is None:
+        most = np.sort(quads, -1)[..., 2]
+        owners = np.where((quads == most[..., None]).sum(-1) >= 2, most, owners)
+    owners = owners.astype(np.uint8)
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    inner = cv2.erode(owners, cross) == cv2.dilate(owners, cross)
+    if subject_ids is None:
+        inner &= (quads == owners[..., None]).all(-1)
+    trust = np.where(inner, 1.0, BORDER_TRUST).astype(np.float32)
+    return _First(image.astype(np.float32), owners, trust, surface.depth_m[0], drawn)
+
+
+def _homogeneous(meshes: list[Mesh], cameras: Cameras, t: int) -> np.ndarray:
+    """float64 [V,3] pixels of all meshes' vertices in one frame; not finite where a subject is not there."""
+    points = np.concatenate([mesh.vertices[t] for mesh in meshes]).astype(float)
+    T, K = cameras.T_camera_world[t].astype(float), cameras.K[t].astype(float)
+    return (points @ T[:3, :3].T + T[:3, 3]) @ K.T
+
+
+def _skin(shot: Shot, meshes: list[Mesh], first: _First) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """-> homogeneous pixels in the first frame [V,3], colours [V,3] and how well known [V], of all vertices."""
+    from kinema.render.raster_kernels import vertex_normals
+
+    cameras = shot.cameras
+    points = _homogeneous(meshes, cameras, 0)
+    colours, weights = np.zeros((len(points), 3), np.float32), np.zeros(len(points), np.float32)
+    known, start = np.zeros(len(points), np.float32), 0
+    for subject, body, mesh in zip(shot.subjects, shot.bodies, meshes, strict=True):
+        own = slice(start, start + len(mesh.vertex_parts))
+        start = own.stop
+        if body is None or isinstance(subject.motion, ObjectMotion):
+            continue
+        normals = np.empty((len(mesh.vertex_parts), 3), np.float32)
+        vertex_normals(mesh.vertices[0], mesh.faces, cameras.T_camera_world[0, :3, :3].astype(np.float32), normals)
+        seen_from = points[own] @ np.linalg.inv(cameras.K[0].astype(float)).T
+        facing = -(normals * seen_from).sum(1) / np.maximum(np.linalg.norm(seen_from, axis=1), 1e-9)
+        owner = np.full(len(normals), mesh.subject_id, np.uint8)
+        kernels.vertex_colours(
+            points[own], facing.astype(np.float32), owner, first.texture, first.z_buffer, colours[own], weights[own]
+        )
+        seen = weights[own] >= kernels.LEAST_WEIGHT
+        seen |= (weights[own] > 0) & ~np.isin(mesh.vertex_parts, np.unique(mesh.vertex_parts[seen]))
+        rest = rest_vertices(body, subject.motion)
+        colours[own], known[own] = whole_skin(rest, mesh.faces, mesh.vertex_parts, colours[own], seen)
+    return points, colours, known
+
+
+def _objects(shot: Shot, first: _First) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """-> outlines in pixels [T,N,16,2] and pictures [N,H,W,3] of the N objects, and each subject's row in them."""
+    rows = np.full(len(shot.subjects) + 1, -1)
+    moving = [k for k, subject in enumerate(shot.subjects, 1) if isinstance(subject.motion, ObjectMotion)]
+    rows[moving] = np.arange(len(moving))
+    outlines = np.empty((len(shot), len(moving), CONTOUR_POINTS, 2))
+    sheets = np.empty((len(moving), *first.image.shape), np.float32)
+    for row, subject_id in enumerate(moving):
+        motion = shot.subjects[subject_id - 1].motion
+        assert isinstance(motion, ObjectMotion)
+        outlines[:, row] = project(motion.points_m[:, :CONTOUR_POINTS], shot.cameras)[0]
+        sheets[row] = push_pull(first.image, np.where(first.owners == subject_id, first.trust**2, np.float32(0)))
+    return outlines, sheets, rows
+
+
+def _shows_background(first: _First) -> np.ndarray:
+    """float32 [H,W]: 1 where the first frame shows background, 0 on subjects and close around them."""
+    height, width = first.owners.shape
+    reach = 1 + round(_MARGIN_SHARE * height)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    drawn = first.drawn.reshape(height, 2, width, 2).max((1, 3))
+    return 1 - cv2.dilate(((first.owners > 0) | (drawn > 0)).astype(np.float32), disc)
+
+
+def _wall_m(meshes: list[Mesh], cameras: Cameras) -> float:
+    """How far from the first camera, along its line of view, the background's wall stands."""
+    T = cameras.T_camera_world[0].astype(float)
+    depths = [mesh.vertices.reshape(-1, 3) @ T[2, :3] + T[2, 3] for mesh in meshes]
+    return _WALL_BEHIND * max(float(np.nanmax(d, initial=1.0)) for d in depths)
+
+
+def _background(image: np.ndarray, shows: np.ndarray, cameras: Cameras, wall_m: float) -> tuple[np.ndarray, np.ndarray]:
+    """The first frame's background, filled up, in every frame [T,H,W,3], and how well it is known [T,H,W]."""
+    plate = push_pull(image, shows)
+    frames, known = (
+        np.empty((len(cameras.K), *image.shape), np.float32),
+        np.empty((len(cameras.K), *shows.shape), np.float32),
+    )
+    sure = np.where(shows > 0, np.float32(1), np.float32(INVENTED))
+    for t in range(len(cameras.K)):
+        if (cameras.K[t] == cameras.K[0]).all() and (cameras.T_camera_world[t] == cameras.T_camera_world[0]).all():
+            frames[t], known[t] = plate, sure
+        else:
+            frames[t], known[t] = see_background(plate, sure, cameras, t, wall_m)
+    return frames, known

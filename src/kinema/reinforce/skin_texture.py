@@ -1,0 +1,73 @@
+"""The colours of a body's whole surface, from the part of it that one picture shows.
+
+Input: colours of the vertices that the picture shows. Output: colours of all, and how well each is known.
+What is hidden takes the colour of its mirror image on the other side where that is seen; else the nearest seen
+colour of the same part in the rest pose, where a person's back is taken to be near the front. Then it is smoothed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int32, UInt8
+
+from kinema.body.model import BodyModel
+from kinema.body.skeleton import PART_IDS
+from kinema.reinforce import texture_kernels as kernels
+from kinema.types import BodyMotion
+
+SEEN, MIRRORED, NEAREST = 1.0, 0.5, 0.25
+"""How well a colour is known, by where it comes from."""
+_MIRROR_REACH_M = 0.03
+"""A vertex this near the mirror image of another is its twin."""
+_FLATTEN = 0.25
+"""How much depth (z) counts against height and width, for the front of a person to be near the back."""
+_PARTS_APART_M = 10.0
+_SMOOTHING_STEPS = 6
+
+
+def whole_skin(
+    rest_m: Float32[np.ndarray, "V 3"],
+    faces: Int32[np.ndarray, "F 3"],
+    parts: UInt8[np.ndarray, " V"],
+    colours: Float32[np.ndarray, "V 3"],
+    seen: Bool[np.ndarray, " V"],
+) -> tuple[Float32[np.ndarray, "V 3"], Float32[np.ndarray, " V"]]:
+    """Colours of all vertices, and how well they are known; grey where nothing at all is seen.
+
+    rest_m  vertices in the rest pose, +y up, facing +z, left at +x
+    """
+    from scipy.spatial import KDTree
+
+    colours, known = np.where(seen[:, None], colours, 128).astype(np.float32), seen.astype(np.float32)
+    if not seen.any():
+        return colours, known
+    hidden = np.flatnonzero(~seen)
+    source = np.flatnonzero(seen)
+    distance, nearest = KDTree(rest_m[source]).query(rest_m[hidden] * [-1, 1, 1], distance_upper_bound=_MIRROR_REACH_M)
+    twin = np.isfinite(distance)
+    colours[hidden[twin]], known[hidden[twin]] = colours[source[nearest[twin]]], MIRRORED
+
+    places = _places(rest_m, parts)
+    source, hidden = np.flatnonzero(known), np.flatnonzero(known == 0)
+    distance, nearest = KDTree(places[source]).query(places[hidden])
+    alone = distance >= _PARTS_APART_M / 2
+    nearest[alone] = KDTree(rest_m[source]).query(rest_m[hidden[alone]])[1]
+    colours[hidden], known[hidden] = colours[source[nearest]], NEAREST
+    edges = np.concatenate([faces[:, :2], faces[:, 1:], faces[:, [2, 0]]])
+    kernels.spread(colours, seen, edges[edges[:, 0] < edges[:, 1]], _SMOOTHING_STEPS)
+    return colours, known
+
+
+def _places(rest_m: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """[V,4] where near vertices lie near each other: parts far apart, people flattened, but for their heads."""
+    person = (parts < PART_IDS["animal_head"]) & (parts != PART_IDS["head"])
+    flat = rest_m.astype(float) * np.where(person, _FLATTEN, 1.0)[:, None] ** [0, 0, 1]
+    return np.concatenate([flat, parts[:, None] * _PARTS_APART_M], 1)
+
+
+def rest_vertices(body: BodyModel, motion: BodyMotion) -> Float32[np.ndarray, "V 3"]:
+    """Vertices of a motion's body in the rest pose, metres."""
+    still = BodyMotion(
+        motion.category, np.zeros_like(motion.rotvec[:1]), np.zeros((1, 3), np.float32), motion.betas, 1.0
+    )
+    return body.vertices(still)[0]

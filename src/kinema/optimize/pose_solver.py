@@ -39,7 +39,8 @@ STIFFNESS_RAD = {
 """How far each joint turns as readily as others; legs, paw, tail and ear are an animal's, trunk what is not named."""
 _NUDGE_RAD = {"elbow": (0.0, -0.5, 0.0), "knee": (0.5, 0.0, 0.0)}
 """Left side: a straight limb doesn't feel that bending would shorten it, so that the search also starts from here."""
-_STEPS, _LONGEST_STEP_RAD = 40, 0.4
+_STEPS, _LONGEST_STEP_RAD, _SETTLED = 15, 0.4, 1e-2
+SOFTNESS = (10.0, 3.0, 1.0)
 _NEAREST_M = 0.05
 
 
@@ -160,16 +161,17 @@ def solve_pose(
     local = Rotation.from_rotvec(pose.rotvec[0].astype(float)).as_matrix()
     root = pose.root_translation_m[0].astype(float)
     problem = _Problem.of(make_rig(pose, part_ids), local, root, part_ids, wanted_px, lens)
-    starts = [local, _nudged(local, pose.category)]
-    best, misses = (local, root), np.full(len(part_ids), np.inf)
-    for stays in ("place", "height", "nothing"):
-        found = [problem.descend(start, root, stays) for start in starts]
-        _, *solved = min(found, key=lambda f: f[0])
-        now = problem.misses_px(*solved)
-        if now.max() < 0.9 * misses.max():
-            best, misses = (solved[0], solved[1]), now
-        if misses.max() < 1 or not problem.standing.any():
+    starts = [local, _nudged(local)] if pose.category == "human" else [local]
+    tries = [problem.descend(start, root, "place") for start in starts]
+    best = min(tries, key=lambda found: found[0])[1:]
+    misses = problem.misses_px(*best)
+    for stays in ("height", "nothing") if problem.standing.any() else ():
+        if misses.max() < 1:
             break
+        looser = problem.descend(*best, stays)[1:]
+        now = problem.misses_px(*looser)
+        if now.max() < 0.9 * misses.max():
+            best, misses = looser, now
     rotvec = pose.rotvec[0].copy()
     free = free_joints(pose.category)
     rotvec[:free] = Rotation.from_matrix(best[0][:free]).as_rotvec()
@@ -215,11 +217,18 @@ class _Problem:
         return np.linalg.norm(self.lens.see(points[: len(self.wanted_px)])[0] - self.wanted_px, axis=1)
 
     def descend(self, local: np.ndarray, root: np.ndarray, stays: str) -> tuple[float, np.ndarray, np.ndarray]:
-        """Levenberg-Marquardt from a pose -> cost, local rotations, root."""
+        """Levenberg-Marquardt from a pose -> cost, local rotations, root. What is hard is soft at first, since a tight
+        valley that bends is slow to follow."""
+        cost = np.inf
+        for softness in SOFTNESS:
+            cost, local, root = self._descend(local, root, stays, softness)
+        return cost, local, root
+
+    def _descend(self, local, root, stays: str, softness: float) -> tuple[float, np.ndarray, np.ndarray]:
         from scipy.spatial.transform import Rotation
 
         free = free_joints(self.rig.category)
-        error, slope = self.weigh(local, root, stays)
+        error, slope = self.weigh(local, root, stays, softness)
         cost, damping = float(error @ error), 1e-3
         for _ in range(_STEPS):
             normal = slope.T @ slope
@@ -227,29 +236,33 @@ class _Problem:
             step *= min(1.0, _LONGEST_STEP_RAD / max(np.abs(step[:-3]).max(), 1e-9))
             trial = local.copy()
             trial[:free] = local[:free] @ Rotation.from_rotvec(step[:-3].reshape(-1, 3)).as_matrix()
-            error_there, slope_there = self.weigh(trial, root + step[-3:], stays)
-            cost_there = float(error_there @ error_there)
-            if cost_there < cost:
-                settled = cost - cost_there < 1e-4 * cost
-                local, root, error, slope, cost = trial, root + step[-3:], error_there, slope_there, cost_there
+            error_there, slope_there = self.weigh(trial, root + step[-3:], stays, softness)
+            gain = cost - float(error_there @ error_there)
+            if gain > 0:
+                local, root, error, slope, cost = trial, root + step[-3:], error_there, slope_there, cost - gain
                 damping = max(damping / 5, 1e-9)
-                if settled:
+                if gain < _SETTLED * cost:
                     break
             else:
                 damping *= 8
-                if damping > 1e6:
+                if damping > 1e4:
                     break
         return cost, local, root
 
-    def weigh(self, local: np.ndarray, root: np.ndarray, stays: str) -> tuple[np.ndarray, np.ndarray]:
-        """Residuals [M], each over what it may be, and their derivatives [M,3F+3]."""
+    def weigh(
+        self, local: np.ndarray, root: np.ndarray, stays: str, softness: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Residuals [M], each over what it may be, and their derivatives [M,3F+3]. `softness` multiplies what points,
+        feet, floor and limits may be."""
         from scipy.spatial.transform import Rotation
 
         parts, free = len(self.wanted_px), free_joints(self.rig.category)
         points, by = self.rig.points(local, root)
         pixels, depth, slope, along = self.lens.see(points[:parts])
         joints, by_joints = points[parts:], by[parts:]
-        pixel = PIXEL_SIGMA * self.lens.side_px
+        pixel = PIXEL_SIGMA * self.lens.side_px * softness
+        foot, floor = FOOT_SIGMA_M * softness, FLOOR_SIGMA_M * softness
+        over, by_over = self.limits.weigh(local)
         sunk = np.flatnonzero(joints[:, 1] < self.floor_m)
         turn = Rotation.from_matrix(self.local[:free].swapaxes(1, 2) @ local[:free]).as_rotvec()
         stiffness = np.repeat(_stiffness(self.rig.category), 3)
@@ -257,18 +270,15 @@ class _Problem:
         rows = [
             ((pixels - self.wanted_px) / pixel, slope @ by[:parts] / pixel),
             ((depth - self.depth_m) / DEPTH_SIGMA_M, (along[:, None] @ by[:parts])[:, 0] / DEPTH_SIGMA_M),
-            (
-                (joints[sunk, 1] - self.floor_m[sunk]) / FLOOR_SIGMA_M,
-                by_joints[sunk, 1] / FLOOR_SIGMA_M,
-            ),
+            ((joints[sunk, 1] - self.floor_m[sunk]) / floor, by_joints[sunk, 1] / floor),
             (turn.ravel() / stiffness, identity[:-3] / stiffness[:, None]),
             ((root - self.root) / ROOT_SIGMA_M, identity[-3:] / ROOT_SIGMA_M[:, None]),
-            self.limits.weigh(local),
+            (over / softness, by_over / softness),
         ]
         if stays != "nothing":
             axes = [0, 1, 2] if stays == "place" else [1]
             slid = (joints[self.standing] - self.feet_m)[:, axes]
-            rows.append((slid / FOOT_SIGMA_M, by_joints[self.standing][:, axes] / FOOT_SIGMA_M))
+            rows.append((slid / foot, by_joints[self.standing][:, axes] / foot))
         columns = 3 * free + 3
         return np.concatenate([e.ravel() for e, _ in rows]), np.concatenate([s.reshape(-1, columns) for _, s in rows])
 
@@ -341,14 +351,12 @@ def _stiffness(category: str) -> np.ndarray:
     return np.array(found)
 
 
-def _nudged(local: np.ndarray, category: str) -> np.ndarray:
-    """The pose with elbows and knees bent a little more."""
+def _nudged(local: np.ndarray) -> np.ndarray:
+    """A human pose with elbows and knees bent a little more."""
     from scipy.spatial.transform import Rotation
 
-    if category != "human":
-        return local
     bent = local.copy()
-    for j, name in enumerate(JOINTS[category]):
+    for j, name in enumerate(JOINTS["human"]):
         side, _, joint = name.rpartition("_")
         if joint in _NUDGE_RAD:
             turn = np.array(_NUDGE_RAD[joint]) * ([1, -1, -1] if side == "right" else [1, 1, 1])

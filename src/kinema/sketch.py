@@ -289,7 +289,7 @@ def _dragged(drag: Drag, part_ids: np.ndarray, subject_ids: np.ndarray) -> Sketc
             where,
             f"starts where there is {thing}",
             "a start on a part",
-            "parts there: " + _whereabouts(part_ids, start),
+            "parts there: " + _whereabouts(part_ids, subject_ids, start),
         )
     row, column = rows[away.argmin()], columns[away.argmin()]
     own = (part_ids == part_ids[row, column]) & (subject_ids == subject_ids[row, column])
@@ -305,11 +305,14 @@ def _dragged(drag: Drag, part_ids: np.ndarray, subject_ids: np.ndarray) -> Sketc
     return SketchedPart(int(part_ids[row, column]), moved, subject if subject >= 0 else None)
 
 
-def _whereabouts(part_ids: np.ndarray, start: tuple[float, float]) -> str:
-    """The parts of a picture and their centres, the nearest first."""
-    middles = {int(p): np.argwhere(part_ids == p).mean(0)[::-1] + 0.5 for p in np.unique(part_ids) if p > 0}
-    nearest = sorted(middles, key=lambda p: float(np.linalg.norm(middles[p] - start)))
-    text = ", ".join(f"{PARTS.get(p, p)} at {middles[p][0]:.0f},{middles[p][1]:.0f}" for p in nearest[:8])
+def _whereabouts(part_ids: np.ndarray, subject_ids: np.ndarray, start: tuple[float, float]) -> str:
+    """The parts of a picture's subjects and their centres, the nearest first."""
+    rows, columns = np.nonzero(part_ids)
+    owners, of = np.unique(np.stack([part_ids, subject_ids], -1)[rows, columns], axis=0, return_inverse=True)
+    middles = [np.array([columns[of == k].mean(), rows[of == k].mean()]) + 0.5 for k in range(len(owners))]
+    nearest = sorted(range(len(owners)), key=lambda k: float(np.linalg.norm(middles[k] - start)))
+    names = [PARTS.get(int(part), str(part)) for part, _ in owners]
+    text = ", ".join(f"{names[k]} at {middles[k][0]:.0f},{middles[k][1]:.0f}" for k in nearest[:8])
     more = f" and {len(nearest) - 8} more" if len(nearest) > 8 else ""
     return text + more if text else "none, as nothing was found in the picture"
 

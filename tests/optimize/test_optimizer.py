@@ -156,3 +156,14 @@ def test_objects_are_refined_too():
 def test_what_cannot_be_done_is_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         refine(swinging(), **arguments)
+
+
+def test_an_object_keeps_held_frames_and_ends_in_its_target():
+    rng = np.random.default_rng(0)
+    points = np.tile(rng.normal(0, 0.2, (1, 21, 3)), (16, 1, 1)) + np.linspace(0, 1, 16)[:, None, None]
+    motion = ObjectMotion(points.astype(np.float32), 8.0, np.ones(16, bool))
+    target = ObjectMotion(motion.points_m[-1:] + np.float32([0.5, 0, 0]), 8.0, np.ones(1, bool))
+    refined = refine_object(motion, hold=(0,), target=target)
+    np.testing.assert_allclose(refined.points_m[0], motion.points_m[0], atol=1e-5)
+    np.testing.assert_allclose(refined.points_m[-1], target.points_m[0], atol=1e-5)
+    assert np.linalg.norm(np.diff(refined.points_m[:, 20], axis=0), axis=-1).max() < 0.35  # no jump to it

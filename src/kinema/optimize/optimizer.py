@@ -144,7 +144,13 @@ def refine(
     return replace(result, rotvec=rotvec, root_translation_m=root)
 
 
-def refine_object(motion: ObjectMotion, prompt: str | None = None, prior: MotionPrior | None = None) -> ObjectMotion:
+def refine_object(
+    motion: ObjectMotion,
+    prompt: str | None = None,
+    prior: MotionPrior | None = None,
+    hold: Sequence[int] | None = None,
+    target: ObjectMotion | None = None,
+) -> ObjectMotion:
     """The same for the 21 points of an object; frames that are not valid are filled in."""
     from kinema.checkpoints import shipped_prior
 
@@ -152,11 +158,14 @@ def refine_object(motion: ObjectMotion, prompt: str | None = None, prior: Motion
     known = np.flatnonzero(motion.valid)
     if not len(known):
         raise InputError("ObjectMotion.valid", "no frame is valid", expected="at least one")
-    sequence = to_sequence(motion)
-    sequence = _between(sequence, known)
-    held = torch.zeros(len(motion.points_m), dtype=torch.bool)
-    found = _refine_sequence(sequence, held, motion.fps, prior, _Condition.of(prior, prompt, None))
-    result = to_motion(found, motion)
+    given = _between(to_sequence(motion), known)
+    held = _held_frames(hold, len(motion.points_m))
+    if target is not None:
+        held[-1] = True
+        last = to_sequence(ObjectMotion(target.points_m[-1:], target.fps, np.ones(1, bool)))
+        given = _bend_to_target(given, last, held)
+    found = _refine_sequence(given, held, motion.fps, prior, _Condition.of(prior, prompt, None))
+    result = to_motion(_put_back(found, given, held), motion)
     assert isinstance(result, ObjectMotion)
     return result
 

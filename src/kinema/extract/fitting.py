@@ -1,0 +1,238 @@
+"""Keypoints, masks, depth -> bodies in the world, over the whole clip (ReVision, section 4.2-S2).
+
+Input: an observation and cameras. Output: a `BodyMotion` for every person and animal, and the cameras, whose height and
+pitch are found along with the bodies where they are not known: feet stand on the floor y = 0.
+The lifter (`lifter.py`) says where to start; all frames and all bodies are then fitted together (`fit_terms.py`) by L-BFGS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from kinema.body.skeleton import BODY_JOINT_COUNT
+from kinema.errors import InputError
+from kinema.extract.camera_motion import HEIGHT_M
+from kinema.extract.fit_terms import (
+    BETA_SIGMA,
+    PITCH_SIGMA_RAD,
+    POSE_SIGMA_RAD,
+    ROOT_SIGMA_RAD,
+    Evidence,
+    Moves,
+    Posed,
+    depth_energy,
+    floor_energy,
+    held,
+    posed,
+    subject_energy,
+)
+from kinema.extract.lifter import LIFTED_BETAS, LIFTED_PARENTS, shipped_lifter
+from kinema.extract.observation import Track
+from kinema.geometry import rot6d_to_rotmat, rotmat_to_rotvec, rotvec_to_rotmat
+from kinema.types import JOINT_COUNT, BodyMotion, Cameras, Category
+
+LARGEST_PITCH_RAD = float(np.radians(50))
+LARGEST_TURN_RAD = float(np.radians(40))
+"""Up to here a camera's turns are taken out before lifting; beyond, each frame is lifted as its own camera sees it."""
+HEIGHT_SIGMA = 0.3
+"""Of the logarithm of the camera's height over the floor; weak, the bodies' size says more."""
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """steps: L-BFGS iterations."""
+
+    steps: int = 40
+    history: int = 12
+
+
+def fit_bodies(
+    tracks: Sequence[Track],
+    cameras: Cameras,
+    fps: float,
+    depth_m: Float[np.ndarray, "T H W"] | None = None,
+    cameras_known: bool = False,
+    hold_first: Sequence[BodyMotion | None] | None = None,
+    config: FitConfig = FitConfig(),
+) -> tuple[tuple[BodyMotion, ...], Cameras]:
+    """Tracks of people and animals -> their motions, in order, and the cameras in the same world.
+
+    depth_m        estimated, up to a scale; says who is in front
+    cameras_known  the cameras stand where they say; otherwise only how they move is taken from them, and the first one is
+                   level, its height and pitch are found, and the middle of all subjects is at x = z = 0
+    hold_first     for each track, a motion whose first frame and shape are right; where the cameras are known its place is
+                   too
+    Frames in which a track is absent are bridged and not valid. Raises InputError for an object's track.
+    """
+    for track in tracks:
+        if track.category == "object":
+            raise InputError("fit_bodies", f"{track.label!r} has no joints", "people or animals", "use object_motion")
+    if not tracks:
+        return (), cameras
+    evidence, pitches = zip(*(_look(track, cameras, fps, depth_m) for track in tracks), strict=True)
+    evidence = list(evidence)
+    first = cameras.T_camera_world[0].astype(np.float64)
+    for i, motion in enumerate(hold_first or ()):
+        if motion is not None:
+            evidence[i] = _hold(evidence[i], motion, first if cameras_known else None)
+    if cameras_known:
+        up = torch.from_numpy(first[:3, 1].astype(np.float32))
+        height = float(-(first[:3, :3].T @ first[:3, 3])[1])
+        bodies, _, _ = _solve(evidence, lambda pitch: up, 0.0, height, config)
+        T_world_first = np.linalg.inv(first)
+    else:
+        sure = np.array([float(e.confidence.sum()) for e in evidence]) + 1e-6
+        pitch = float(np.average(np.array(pitches), weights=sure))
+        bodies, pitch, height = _solve(evidence, _up, pitch, None, config)
+        cameras, T_world_first = _placed(cameras, bodies, pitch, height)
+    motions = [_motion(t, e, b, T_world_first, fps) for t, e, b in zip(tracks, evidence, bodies, strict=True)]
+    return tuple(motions), cameras
+
+
+def _up(pitch: Tensor) -> Tensor:
+    """[3] the world's up in a level camera that looks down by `pitch`."""
+    return torch.stack([0 * pitch, -pitch.cos(), -pitch.sin()])
+
+
+def _look(track: Track, cameras: Cameras, fps: float, depth_m: np.ndarray | None) -> tuple[Evidence, float]:
+    """A track as rays, lifted; and the pitch [rad] that the lifter sees."""
+    category: Category = "human" if track.category == "human" else "animal"
+    rays = (track.keypoints_px - cameras.K[:, None, :2, 2]) / cameras.K[:, None, [0, 1], [0, 1]]
+    rays_t = torch.from_numpy(rays.astype(np.float32))
+    shown = track.present[:, None] * np.clip(track.keypoint_confidence, 0, 1)
+    confidence = torch.from_numpy(shown.astype(np.float32))
+    turn, move = (torch.from_numpy(v.astype(np.float32)) for v in _relative(cameras))
+    angle = torch.arccos(((turn.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1)).max()
+    straight = turn if float(angle) < LARGEST_TURN_RAD else torch.eye(3).expand_as(turn)
+    ahead = torch.cat([rays_t, torch.ones_like(rays_t[..., :1])], -1) @ straight
+    lifter = shipped_lifter(category)
+    with torch.inference_mode():
+        lift = lifter((ahead[..., :2] / ahead[..., 2:].clamp_min(0.1))[None], confidence[None], torch.tensor([fps]))
+        back = turn.mT @ straight
+        local = rot6d_to_rotmat(lift.rot6d[0])
+        local[:, 0] = back @ local[:, 0]
+        root = (back @ lift.root_m[0, :, :, None])[..., 0] - (turn.mT @ move[..., None])[..., 0]
+    sigma = torch.full((*confidence.shape, 1), POSE_SIGMA_RAD)
+    sigma[:, 0] = ROOT_SIGMA_RAD
+    focal_share = torch.from_numpy((cameras.K[:, 0, 0] / max(cameras.image_hw)).astype(np.float32))
+    seen = torch.from_numpy(_seen_log_depth(track, depth_m).astype(np.float32))
+    evidence = Evidence(
+        category, rays_t, confidence, focal_share, turn, move, seen,
+        local.clone(), root.clone(), lift.betas[0].clone(), sigma, BETA_SIGMA, fps,
+    )  # fmt: skip
+    return evidence, float(lift.pitch_rad[0])
+
+
+def _relative(cameras: Cameras) -> tuple[np.ndarray, np.ndarray]:
+    """The first camera's frame -> each frame's: rotations [T,3,3], translations [T,3]."""
+    T = cameras.T_camera_world.astype(np.float64) @ np.linalg.inv(cameras.T_camera_world[0].astype(np.float64))
+    return T[:, :3, :3], T[:, :3, 3]
+
+
+def _seen_log_depth(track: Track, depth_m: np.ndarray | None) -> np.ndarray:
+    """[T] median of a track's depth; NaN where there is none."""
+    found = np.full(len(track.present), np.nan)
+    if depth_m is None:
+        return found
+    for t in np.flatnonzero(track.present):
+        there = depth_m[t][track.masks[t]]
+        there = there[np.isfinite(there) & (there > 0)]
+        if len(there):
+            found[t] = np.log(np.median(there))
+    return found
+
+
+def _hold(evidence: Evidence, motion: BodyMotion, T_camera_world: np.ndarray | None) -> Evidence:
+    """`motion`'s first frame as the known start; in the first camera's frame where that is known."""
+    if motion.category != evidence.category:
+        raise InputError("hold_first", f"holds a motion of {motion.category} layout", f"{evidence.category} layout")
+    joints = len(LIFTED_PARENTS[evidence.category])
+    local = rotvec_to_rotmat(torch.from_numpy(motion.rotvec[0, :joints]))
+    betas = torch.from_numpy(motion.betas[: LIFTED_BETAS[evidence.category]])
+    if T_camera_world is None:
+        return held(evidence, local, betas, None)
+    T = torch.from_numpy(T_camera_world.astype(np.float32))
+    local[0] = T[:3, :3] @ local[0]
+    return held(evidence, local, betas, T[:3, :3] @ torch.from_numpy(motion.root_translation_m[0]) + T[:3, 3])
+
+
+def _solve(
+    evidence: list[Evidence], up_of, pitch: float, height_m: float | None, config: FitConfig
+) -> tuple[list[Posed], float, float]:
+    """-> the bodies, and the first camera's pitch and height, which are found where no height is given."""
+    moves = [Moves.none(e) for e in evidence]
+    shared = torch.zeros(2, requires_grad=True)
+    start_m = _standing_height(evidence, moves, up_of(torch.tensor(pitch))) if height_m is None else height_m
+    found = [v for m in moves for v in m.variables()] + ([shared] if height_m is None else [])
+    solver = torch.optim.LBFGS(
+        found, lr=1.0, max_iter=config.steps, history_size=config.history, line_search_fn="strong_wolfe"
+    )
+
+    def at() -> tuple[Tensor, Tensor]:
+        return pitch + shared[0] * PITCH_SIGMA_RAD, start_m * (shared[1] * HEIGHT_SIGMA).exp()
+
+    def energy() -> Tensor:
+        solver.zero_grad()
+        now_pitch, height = at()
+        up = up_of(now_pitch)
+        bodies = [posed(e, m) for e, m in zip(evidence, moves, strict=True)]
+        total = depth_energy(evidence, bodies) + shared.square().sum() / 2
+        for e, m, b in zip(evidence, moves, bodies, strict=True):
+            total = total + subject_energy(e, m, b) + floor_energy(e, b, up, height)
+        total.backward()
+        return total
+
+    if config.steps:
+        solver.step(energy)
+    with torch.no_grad():
+        now_pitch, height = (float(v) for v in at())
+        return [posed(e, m) for e, m in zip(evidence, moves, strict=True)], now_pitch, height
+
+
+@torch.no_grad()
+def _standing_height(evidence: list[Evidence], moves: list[Moves], up: Tensor) -> float:
+    """The first camera's height over the floor by the lifter's bodies: the mean over subjects of the lowest joint's."""
+    lowest = [
+        -(posed(e, m).points @ up)[e.confidence.sum(1) > 0].amin(1).quantile(0.3)
+        for e, m in zip(evidence, moves, strict=True)
+        if (e.confidence > 0).any()
+    ]
+    return max(0.2, float(torch.stack(lowest).mean())) if lowest else HEIGHT_M
+
+
+def _placed(cameras: Cameras, bodies: list[Posed], pitch: float, height_m: float) -> tuple[Cameras, np.ndarray]:
+    """Cameras in the world whose floor was found, the subjects' middle at x = z = 0; and the first one's T_world_camera."""
+    c, s = np.cos(pitch), np.sin(pitch)
+    turn = np.array([[1, 0, 0], [0, -c, -s], [0, s, -c]])  # camera to world
+    middle = np.mean([turn @ b.root_m.double().numpy().mean(0) for b in bodies], 0)
+    T_world_first = np.eye(4)
+    T_world_first[:3, :3] = turn
+    T_world_first[:3, 3] = [-middle[0], height_m, -middle[2]]
+    T = cameras.T_camera_world.astype(np.float64) @ np.linalg.inv(cameras.T_camera_world[0].astype(np.float64))
+    return replace(cameras, T_camera_world=(T @ np.linalg.inv(T_world_first)).astype(np.float32)), T_world_first
+
+
+def _motion(track: Track, evidence: Evidence, body: Posed, T_world_first: np.ndarray, fps: float) -> BodyMotion:
+    local = body.local.double().numpy().copy()
+    local[:, 0] = T_world_first[:3, :3] @ local[:, 0]
+    frames, joints = evidence.confidence.shape
+    rotvec = np.zeros((frames, JOINT_COUNT[evidence.category], 3), np.float32)
+    rotvec[:, :joints] = rotmat_to_rotvec(local)
+    confidence = np.zeros(rotvec.shape[:2], np.float32)
+    confidence[:, :joints] = evidence.confidence.numpy()
+    assert evidence.category == "animal" or joints == BODY_JOINT_COUNT
+    return BodyMotion(
+        evidence.category,
+        rotvec,
+        body.root_m.double().numpy() @ T_world_first[:3, :3].T + T_world_first[:3, 3],
+        body.betas.numpy(),
+        fps,
+        valid=track.present.copy(),
+        confidence=confidence,
+    )

@@ -1,0 +1,247 @@
+"""All metrics over a folder of videos: `evaluate_folder(videos, against)` -> `Report`, a table or JSON.
+
+Input: videos, the true ones of the same names where there are any, and what is known of either (`clip_files`). Output:
+a number with its 95 % interval over clips for every metric of `registry.METRICS` whose inputs are there, and for each
+of the others the reason why not.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kinema.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from kinema.evaluate.clip_files import ClipFiles
+    from kinema.evaluate.registry import Metric
+
+TRUTH = "truth."
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric over the clips that have its inputs.
+
+    value      mean or median of the clips' numbers, or the number of the set; low, high: its 95 % interval
+    per_clip   clip -> number; empty for a metric of the set
+    """
+
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    unit: str
+    better: str
+    summary: str
+    clips: int
+    least: int
+    source: str
+    per_clip: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured, and for what was not the reason."""
+
+    videos: str
+    against: str | None
+    rows: tuple[Row, ...]
+    left_out: dict[str, str]
+
+    def to_json(self) -> str:
+        """One object: videos, against, rows, left_out. Infinity is the string "inf"."""
+        return jsonlib.dumps(_plain(asdict(self)), indent=2, allow_nan=False)
+
+    def to_table(self) -> Table:
+        """A table for the terminal, one row a metric; fewer clips than it takes are marked."""
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+
+        title = f"{self.videos} against {self.against}" if self.against else self.videos
+        table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+        for name in ("metric", "value", "95 % interval", "unit", "better", "clips", "note"):
+            justify = "right" if name in ("value", "95 % interval", "clips") else "left"
+            table.add_column(name, justify=justify, overflow="fold")
+        for row in self.rows:
+            interval = "" if row.low is None or row.high is None else f"{_figure(row.low)} - {_figure(row.high)}"
+            note = f"takes {row.least} clips to mean much" if row.clips < row.least else ""
+            figures = (_figure(row.value), interval, row.unit, row.better, str(row.clips))
+            table.add_row(row.metric, *figures, note)
+        for metric, reason in self.left_out.items():
+            table.add_row(metric, "", "", "", "", "0", reason)
+        return table
+
+
+def evaluate_folder(videos: Path, against: Path | None = None, metrics: Sequence[str] | None = None) -> Report:
+    """Measure all that can be measured.
+
+    videos   a folder with .mp4 files or folders of PNGs, or one clip
+    against  the true ones, matched by name (one clip against one clip: whatever their names)
+    metrics  names of `registry.METRICS`; default all
+    A clip without a true one counts in the metrics that need none, with a warning. Raises InputError where there are
+    no videos, none of them has a true one, or two that belong together differ in length or size.
+    """
+    from kinema.evaluate.clip_files import find_clips
+    from kinema.evaluate.registry import METRICS
+
+    chosen = _chosen(metrics, METRICS)
+    clips = find_clips(Path(videos))
+    truths = _matched(clips, Path(against)) if against else {}
+    scores: dict[str, dict[str, float]] = {name: {} for name in chosen}
+    sets: dict[str, list[tuple]] = {name: [] for name in chosen}
+    reasons: dict[str, dict[str, str]] = {name: {} for name in chosen}
+    for clip, files in clips.items():
+        known = _read(files, truths.get(clip))
+        for name, metric in chosen.items():
+            lacking = [need for need in metric.needs if need not in known]
+            if lacking:
+                reasons[name][clip] = _lack(lacking[0], against is not None)
+                continue
+            inputs = tuple(known[need] for need in metric.needs)
+            if metric.over == "set":
+                sets[name].append(inputs)
+                continue
+            try:
+                scores[name][clip] = metric.function(*inputs)
+            except InputError as error:
+                reasons[name][clip] = f"{error.where}: {error.problem}"
+    return _report(str(videos), str(against) if against else None, chosen, scores, sets, reasons)
+
+
+def evaluate(videos: Path, against: Path | None = None, out: Path | None = None, json: bool = False) -> None:
+    """Measure videos: how they look, how they move, and how far they are from the true ones.
+
+    $ kinema evaluate results/ --against truth/
+    $ kinema evaluate results/ --against truth/ --out scores.json
+
+    Args:
+        videos: a folder with .mp4 files or folders of PNGs. NAME_parts.mp4 or NAME.npz beside NAME.mp4 tell which
+            pixel is which part of a body
+        against: a folder with the true videos under the same names
+        out: also write all numbers, those of every clip too, as JSON
+        json: print JSON instead of a table
+    """
+    import sys
+
+    from rich.console import Console
+
+    from kinema.atomic import atomic_path
+
+    if out is not None and (out.suffix.lower() != ".json" or not out.parent.is_dir()):
+        raise InputError(out, "cannot be written", expected="the name of a .json file in a folder that exists")
+    report = evaluate_folder(videos, against)
+    if out is not None:
+        with atomic_path(out) as temporary:
+            temporary.write_text(report.to_json() + "\n")
+    if json:
+        sys.stdout.write(report.to_json() + "\n")
+    else:
+        Console().print(report.to_table())
+
+
+def _chosen(names: Sequence[str] | None, known: dict[str, Metric]) -> dict[str, Metric]:
+    for name in names or ():
+        if name not in known:
+            raise InputError("metric", f"is {name!r}", expected="one of " + ", ".join(known))
+    return {name: known[name] for name in (names or known)}
+
+
+def _matched(clips: dict[str, ClipFiles], against: Path) -> dict[str, ClipFiles]:
+    """Clip -> its true clip, of the same name; of one clip and one true clip whatever their names."""
+    from kinema.evaluate.clip_files import find_clips
+
+    truths = find_clips(against)
+    if len(clips) == len(truths) == 1:
+        return dict(zip(clips, truths.values(), strict=True))
+    alone = [name for name in clips if name not in truths]
+    if len(alone) == len(clips):
+        raise InputError(
+            against,
+            f"holds no clip of the name of one of the videos ({', '.join(list(clips)[:3])}, ...)",
+            expected=f"the true clips under the same names; it holds {', '.join(list(truths)[:3])}, ...",
+            mend="rename them, or leave --against out",
+        )
+    if alone:
+        _LOGGER.warning("no true clip for %d of %d videos: %s", len(alone), len(clips), ", ".join(alone[:5]))
+    return {name: truths[name] for name in clips if name in truths}
+
+
+def _read(files: ClipFiles, truth: ClipFiles | None) -> dict[str, Any]:
+    from kinema.evaluate.clip_files import read_clip
+    from kinema.evaluate.registry import INPUTS
+
+    known = read_clip(files, tuple(INPUTS))
+    if truth is None:
+        return known
+    true = read_clip(truth, tuple(INPUTS))
+    (t, h, w), (t2, h2, w2) = known["video"].shape[:3], true["video"].shape[:3]
+    if (t, h, w) != (t2, h2, w2):
+        raise InputError(
+            files.video,
+            f"has {t} frames of {w}x{h}, {truth.video} has {t2} of {w2}x{h2}",
+            expected="videos of the same length and size",
+            mend=f"cut and scale one to the other: ffmpeg -i IN.mp4 -vf scale={w2}:{h2} -frames:v {t2} OUT.mp4",
+        )
+    # What was asked of a video is kept with the true clip as often as with the video.
+    for key in ("target_part", "target_px"):
+        if key in true:
+            known.setdefault(key, true[key])
+    return known | {TRUTH + key: value for key, value in true.items()}
+
+
+def _lack(need: str, has_truth: bool) -> str:
+    key = need.removeprefix(TRUTH)
+    if need == "truth.video" or (need.startswith(TRUTH) and not has_truth):
+        return "needs the true videos (--against)"
+    side = "true video" if need.startswith(TRUTH) else "video"
+    files = f"NAME{'_parts.mp4 or NAME' if key == 'part_ids' else ''}.npz"
+    return f"needs {key} of the {side} ({files})"
+
+
+def _report(
+    videos: str,
+    against: str | None,
+    chosen: dict[str, Metric],
+    scores: dict[str, dict[str, float]],
+    sets: dict[str, list[tuple]],
+    reasons: dict[str, dict[str, str]],
+) -> Report:
+    import numpy as np
+
+    from kinema.evaluate.bootstrap import bootstrap_interval
+
+    rows, left_out = [], {}
+    for name, metric in chosen.items():
+        about = {"unit": metric.unit, "better": metric.better, "least": metric.least, "source": metric.source}
+        if metric.over == "set" and len(sets[name]) > 1:
+            value = metric.function(*map(list, zip(*sets[name], strict=True)))
+            rows.append(Row(name, value, None, None, summary="set", clips=len(sets[name]), per_clip={}, **about))
+        elif scores[name]:
+            found = bootstrap_interval(np.array(list(scores[name].values()), np.float64), metric.summary)
+            ends = (found.low, found.high) if found.count > 1 else (None, None)
+            more = {"summary": metric.summary, "clips": found.count, "per_clip": scores[name]}
+            rows.append(Row(name, found.value, *ends, **more, **about))
+        else:
+            left_out[name] = next(iter(reasons[name].values()), "needs two videos at least")
+    return Report(videos, against, tuple(rows), left_out)
+
+
+def _figure(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return ("inf" if value > 0 else "-inf") if isinstance(value, float) and math.isinf(value) else value

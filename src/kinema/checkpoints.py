@@ -19,6 +19,8 @@ ASSETS = Path(__file__).parent / "assets"
 PMP_WEIGHTS = ASSETS / "motion_prior" / "pmp.safetensors"
 """The shipped motion prior; how it was trained and what it scores: `docs/motion_prior.md`."""
 
+MINI_SVD = ASSETS / "mini_svd"
+"""The shipped video model, in diffusers' folder layout, and its motion adapter; `docs/mini_svd.md`."""
 WORLD_MOTION = ASSETS / "world_motion" / "world_motion.npz"
 """A few captured clips, so that the procedural world runs without a capture file."""
 

@@ -182,19 +182,23 @@ def load_svd(folder: str | Path, adapter: str | Path | None, dtype: torch.dtype,
     """
     import copy
 
-    from diffusers import AutoencoderDC, EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
+    from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+    from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
+    from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
     from safetensors.torch import load_file
     from transformers import CLIPVisionModelWithProjection
 
     folder = Path(folder)
     try:
         unet = UNetSpatioTemporalConditionModel.from_pretrained(folder, subfolder="unet", torch_dtype=dtype)
-        autoencoder = AutoencoderDC.from_pretrained(folder, subfolder="vae", torch_dtype=dtype)
+        autoencoder = AutoencoderTiny.from_pretrained(folder, subfolder="vae", torch_dtype=dtype)
         encoder = CLIPVisionModelWithProjection.from_pretrained(folder, subfolder="image_encoder", dtype=dtype)
         scheduler = EulerDiscreteScheduler.from_pretrained(folder, subfolder="scheduler")
     except (OSError, ValueError) as error:
         raise InputError(folder, f"is no model folder ({error})", "unet, vae, image_encoder and scheduler") from error
-    models = [m.to(device).eval().requires_grad_(False) for m in (unet, autoencoder, encoder)]  # type: ignore[attr-defined]
+    models: list[Any] = [unet, autoencoder, encoder]
+    for model in models:
+        model.to(device).eval().requires_grad_(False)
     guided = None
     if adapter is not None:
         guided = copy.deepcopy(models[0])

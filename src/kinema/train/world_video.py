@@ -81,7 +81,7 @@ class Denoiser(nn.Module):
 
 def make_denoiser(latent_channels: int) -> Denoiser:
     """The mini UNet and image encoder, untrained: the classes of SVD at small sizes."""
-    from diffusers import UNetSpatioTemporalConditionModel
+    from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     unet = UNetSpatioTemporalConditionModel(
@@ -100,7 +100,7 @@ def make_denoiser(latent_channels: int) -> Denoiser:
     )
     encoder = CLIPVisionConfig(
         hidden_size=CONTEXT, intermediate_size=2 * CONTEXT, projection_dim=CONTEXT, num_hidden_layers=2,
-        num_attention_heads=4, image_size=SIDE, patch_size=16, attn_implementation="eager",
+        num_attention_heads=4, image_size=SIDE, patch_size=16,
     )  # fmt: skip
     return Denoiser(unet, CLIPVisionModelWithProjection(encoder))
 
@@ -214,7 +214,7 @@ def train_revision(config: VideoTrainConfig) -> Path:
 
 
 def _ready(config: VideoTrainConfig) -> tuple[torch.device, Any]:
-    from diffusers import AutoencoderDC
+    from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
     from kinema.checkpoints import MINI_SVD
 
@@ -223,7 +223,7 @@ def _ready(config: VideoTrainConfig) -> tuple[torch.device, Any]:
     name = config.device.replace("auto", "cuda" if torch.cuda.is_available() else "cpu")
     folder = config.autoencoder or MINI_SVD / "vae"
     try:
-        autoencoder = AutoencoderDC.from_pretrained(folder, torch_dtype=torch.float32)
+        autoencoder = AutoencoderTiny.from_pretrained(folder, torch_dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise InputError(
             folder, f"holds no autoencoder ({error})", mend="kinema train autoencoder --out FOLDER"
@@ -250,7 +250,7 @@ def _train(model: Denoiser, config: VideoTrainConfig, autoencoder: Any, guided: 
 
 def _save_folder(model: Denoiser, autoencoder: Any, folder: Path) -> None:
     """diffusers' layout, float16."""
-    from diffusers import EulerDiscreteScheduler
+    from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 
     scheduler = EulerDiscreteScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction",

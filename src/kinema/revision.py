@@ -1,0 +1,369 @@
+"""ReVision's three stages (section 4.2): picture -> coarse video -> 3D motion, refined -> video that follows it.
+
+S1 coarse:      the backbone makes a cheap clip from the picture and, where there is one, a sketch of the end.
+S2 extract:     bodies and objects are fitted to it, and the motion prior mends how they move; the sketch is a 3D target.
+S3 regenerate:  their part masks guide the backbone, from pure noise (the paper) or from the reposed picture.
+
+Each stage is a pure function of the one before it and a few settings; `Stages` keeps what they made on disk.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from kinema.errors import InputError
+from kinema.extract.extractor import extract
+from kinema.extract.observe import observe
+from kinema.optimize.lengthen import resample
+from kinema.optimize.optimizer import refine, refine_object
+from kinema.optimize.retime import lengthen_scene, stretch_scene
+from kinema.optimize.target_pose import target_from_sketch
+from kinema.picture import Fit, checked_picture, fit, load_picture
+from kinema.presets import Preset, Start, find_preset
+from kinema.reinforce.backbone import Backbone, Sampling
+from kinema.reinforce.part_condition import (
+    CONFIDENCE,
+    ConfidenceLevels,
+    no_condition,
+    scene_condition,
+    sketch_condition,
+)
+from kinema.reinforce.reposed import carry
+from kinema.reinforce.windows import blend_stream, windows
+from kinema.sketch import Drag, Sketch, check_parts, load_sketch, sketch_from_drags
+from kinema.stages import Stages
+from kinema.types import BodyMotion, PartCondition, Scene, Subject, Video
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked for, at the model's size.
+
+    picture      uint8 [H,W,3] at the model's size, the first frame
+    subject_ids  whose each of its pixels is, part_ids which part
+    """
+
+    picture: UInt8[np.ndarray, "H W 3"]
+    part_ids: UInt8[np.ndarray, "H W"]
+    subject_ids: UInt8[np.ndarray, "H W"]
+    prompt: str
+    sketch: Sketch | None
+    motion: BodyMotion | None
+    strength: float | None
+    frames: int
+    seed: int
+    preset: Preset
+    start: Start
+    levels: ConfidenceLevels = CONFIDENCE
+
+
+@dataclass(frozen=True)
+class GenerationResult:
+    """The video and everything on the way to it; what a stage that was left out would have made is None.
+
+    coarse      stage 1's clip
+    extracted   what stage 2 saw in it      refined  what the motion prior made of that, at the full length
+    condition   the part masks of stage 3
+    seconds     that each stage took (about 0 where it was kept from before)
+    """
+
+    video: Video
+    coarse: Video | None
+    extracted: Scene
+    refined: Scene
+    condition: PartCondition
+    plan: Plan
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def generate(
+    image: str | Path | UInt8[np.ndarray, "H W 3"],
+    prompt: str | None = None,
+    target: str | Path | Sketch | None = None,
+    drags: Sequence[Drag] = (),
+    motion: BodyMotion | None = None,
+    strength: float | None = None,
+    frames: int | None = None,
+    seconds: float | None = None,
+    seed: int = 42,
+    preset: str = "mini-svd",
+    start: Start | None = None,
+    stages: Path | None = None,
+    from_stage: int = 1,
+    progress: Progress = lambda stage, done, total: None,
+) -> GenerationResult:
+    """Animate a picture by the three stages.
+
+    image       a file or uint8 RGB      prompt  what happens, in words
+    target      a sketch of where parts end: a file, or a `Sketch` in the picture's pixels
+    drags       the same said by dragging parts
+    motion      moves the first person or animal instead of stage 1
+    strength    0-1, how lively, 0.5 being usual; None leaves it to the coarse video
+    frames      or seconds: how long; by default the preset's clip
+    start       of stage 3: "reposed" or "noise"; by default the preset's
+    stages      a folder to keep every stage in; what is unchanged is used again
+    from_stage  2 or 3: take the scene, or the refined scene, from `stages` as it lies there, edited or not
+    Raises InputError for what cannot be used; finished stages are kept.
+    """
+    chosen = find_preset(preset)
+    picture = load_picture(image) if isinstance(image, str | Path) else checked_picture(image)
+    plan = make_plan(picture, chosen, prompt, target, drags, motion, strength, frames, seconds, seed, start)
+    kept = Stages(stages, from_stage)
+    clock: dict[str, float] = {}
+    asked = (plan.picture, plan.sketch, plan.seed, plan.preset, plan.levels)
+
+    with timed(clock, "coarse"):
+        coarse = None
+        if motion is None:
+            coarse = kept.video("coarse", asked, lambda: coarse_video(plan, progress))
+    with timed(clock, "extract"):
+        progress("extract", 0, 1)
+        settings = (plan.picture, plan.prompt, plan.motion, None if coarse is None else coarse.frames)
+        extracted = kept.scene("scene", settings, lambda: extract_scene(plan, coarse))
+    with timed(clock, "refine"):
+        progress("refine", 0, 1)
+        settings = (extracted, plan.prompt, plan.strength, plan.sketch, plan.frames)
+        refined = kept.scene("refined", settings, lambda: refine_scene(plan, extracted))
+    with timed(clock, "regenerate"):
+        condition = scene_condition(refined, hw_of(plan), plan.levels)
+        settings = (*asked, refined, plan.start)
+        video = kept.video("final", settings, lambda: regenerate(plan, refined, condition, progress))
+    result = GenerationResult(video, coarse, extracted, refined, condition, plan, clock)
+    kept.finish(result)
+    return result
+
+
+def coarse_video(plan: Plan, progress: Progress) -> Video:
+    """S1: few frames, few steps; the sketch in the last frame, or nothing."""
+    preset, (height, width) = plan.preset, hw_of(plan)
+    sampling = Sampling(preset.coarse_frames, (width, height), preset.coarse_steps, plan.seed, preset.coarse_fps)
+    if plan.sketch is None:
+        condition = no_condition(sampling.frames, (height, width), plan.levels)
+    else:
+        condition = sketch_condition(plan.sketch, sampling.frames, (height, width), plan.levels)
+    frames = backbone(preset).generate(
+        plan.picture, sampling, condition, progress=lambda done, total: progress("coarse", done, total)
+    )
+    return Video(frames, preset.coarse_fps)
+
+
+def extract_scene(plan: Plan, coarse: Video | None) -> Scene:
+    """S2, first half: the subjects of the coarse video in the world; or of the picture, moved as the given motion."""
+    if coarse is not None:
+        return extract(coarse, plan.prompt)
+    assert plan.motion is not None, "without a coarse video there is a motion"
+    still = extract(Video(plan.picture[None], plan.preset.fps), plan.prompt)
+    return perform(still, plan.motion, plan.preset.fps)
+
+
+def perform(still: Scene, motion: BodyMotion, fps: float) -> Scene:
+    """The scene of one frame, in which the first subject of the motion's kind does it from where it stands.
+
+    Raises InputError where there is none. It keeps its own shape, place and heading; its first pose is the picture's.
+    """
+    moved = resample(motion, fps=fps)
+    index = next((k for k, s in enumerate(still.subjects) if _category(s) == motion.category), None)
+    if index is None:
+        raise InputError("motion", f"is of a {motion.category}", mend=f"give a picture that shows a {motion.category}")
+    pose = still.subjects[index].motion
+    assert isinstance(pose, BodyMotion)
+    scene = stretch_scene(still, len(moved), fps)
+    own = list(scene.subjects)
+    own[index] = replace(own[index], motion=_continued(pose, moved))
+    return replace(scene, subjects=tuple(own))
+
+
+def refine_scene(plan: Plan, scene: Scene) -> Scene:
+    """S2, second half: the motion prior with prompt, strength and target; then the full number of frames.
+
+    The first frame is the picture's and stays.
+    """
+    targets = {} if plan.sketch is None else target_from_sketch(scene, _for_scene(plan.sketch, owners(plan, scene)[0]))
+    subjects = []
+    for index, subject in enumerate(scene.subjects):
+        motion, target = subject.motion, targets.get(index)
+        if isinstance(motion, BodyMotion):
+            assert target is None or isinstance(target, BodyMotion)
+            mended = refine(motion, plan.prompt or None, plan.strength, hold=(0,), target=target)
+        else:
+            assert not isinstance(target, BodyMotion)
+            mended = refine_object(motion, plan.prompt or None, hold=(0,), target=target)
+        subjects.append(replace(subject, motion=mended))
+    mended = replace(scene, subjects=tuple(subjects), prompt=plan.prompt, motion_strength=plan.strength)
+    clip = stretch_scene(mended, plan.preset.frames, plan.preset.fps) if plan.motion is None else mended
+    return lengthen_scene(clip, plan.frames)
+
+
+def regenerate(plan: Plan, scene: Scene, condition: PartCondition, progress: Progress) -> Video:
+    """S3: the video that follows the refined motion."""
+    return Video(np.stack(list(regenerated_frames(plan, scene, condition, progress))), plan.preset.fps)
+
+
+def regenerated_frames(plan: Plan, scene: Scene, condition: PartCondition, progress: Progress) -> Iterator[np.ndarray]:
+    """S3, frame by frame: one window at a time, blended where they overlap; memory does not grow with the length."""
+    preset, (height, width) = plan.preset, hw_of(plan)
+    model = backbone(preset)
+    parts = windows(plan.frames, preset.frames)
+    carried = carry(plan.picture, scene, owners(plan, scene)[1]).frames if plan.start == "reposed" else None
+
+    def clips() -> Iterator[tuple[slice, np.ndarray]]:
+        for number, window in enumerate(parts):
+            sampling = Sampling(
+                window.stop - window.start, (width, height), preset.steps, plan.seed, preset.fps,
+                start_noise=preset.start_noise, start_steps=preset.start_steps,
+            )  # fmt: skip
+            own = PartCondition(condition.part_ids[window], condition.confidence[window])
+            start = None if carried is None else carried[window]
+
+            def report(done: int, total: int, number: int = number) -> None:
+                progress("regenerate", number * total + done, total * len(parts))
+
+            yield window, model.generate(plan.picture, sampling, own, start, report)
+
+    for number, frame in enumerate(blend_stream(clips())):
+        yield plan.picture if number == 0 else frame
+
+
+@cache
+def backbone(preset: Preset) -> Backbone:
+    """The preset's model, read once."""
+    return preset.load()
+
+
+class timed:
+    """Add the seconds spent inside to a table."""
+
+    def __init__(self, table: dict[str, float], name: str):
+        self.table, self.name = table, name
+
+    def __enter__(self) -> None:
+        self.began = time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        self.table[self.name] = self.table.get(self.name, 0.0) + time.perf_counter() - self.began
+
+
+def make_plan(
+    picture: np.ndarray, preset: Preset, prompt: str | None, target: str | Path | Sketch | None, drags: Sequence[Drag],
+    motion: BodyMotion | None, strength: float | None, frames: int | None, seconds: float | None, seed: int,
+    start: Start | None,
+) -> Plan:  # fmt: skip
+    """Everything that was asked, checked, at the model's size."""
+    if strength is not None and not 0 <= strength <= 1:
+        raise InputError("strength", f"is {strength}", expected="a number from 0 (calm) to 1 (lively)")
+    if frames is not None and seconds is not None:
+        raise InputError("frames", "and seconds are both given", expected="one of the two")
+    count = frames if frames is not None else round(seconds * preset.fps) if seconds is not None else None
+    if count is None:
+        count = preset.frames if motion is None else len(resample(motion, fps=preset.fps))
+    if count < 2:
+        raise InputError("frames", f"is {count}", expected=f"at least 2 ({preset.fps:g} a second)")
+    fitted = fit((picture.shape[0], picture.shape[1]), preset.pixels, backbone(preset).multiple)
+    small = fitted.picture(picture)
+    part_ids, subject_ids = look_at(small)
+    sketch = _sketch(picture, fitted, target, drags, part_ids, subject_ids)
+    return Plan(
+        small, part_ids, subject_ids, prompt or "", sketch, motion, strength, count, seed, preset, start or preset.start
+    )
+
+
+def owners(plan: Plan, scene: Scene) -> tuple[dict[int, int], UInt8[np.ndarray, "H W"]]:
+    """Which subject of the scene each one seen in the picture is, by overlap in the first frame; and its pixels' ids."""
+    from kinema.render.rasterizer import rasterize
+    from kinema.render.shot import make_shot
+
+    shot = make_shot(scene, size=(plan.picture.shape[1], plan.picture.shape[0]))
+    drawn = rasterize(shot.meshes(slice(0, 1)), shot.camera_slice(slice(0, 1)), normals=False).subject_ids[0]
+    same: dict[int, int] = {}
+    ids = np.zeros_like(plan.subject_ids)
+    for seen in range(int(plan.subject_ids.max(initial=0))):
+        counts = np.bincount(drawn[plan.subject_ids == seen + 1], minlength=len(scene.subjects) + 1)[1:]
+        for taken in same.values():
+            counts[taken] = 0
+        if counts.max(initial=0) > 0:
+            same[seen] = int(counts.argmax())
+            ids[plan.subject_ids == seen + 1] = same[seen] + 1
+    return same, ids
+
+
+def _for_scene(sketch: Sketch, same: dict[int, int]) -> Sketch:
+    """The sketch with the scene's numbers for the picture's subjects."""
+    shapes = [replace(s, subject=None if s.subject is None else same.get(s.subject)) for s in sketch.shapes]
+    return replace(sketch, shapes=tuple(shapes))
+
+
+def hw_of(plan: Plan) -> tuple[int, int]:
+    """Height and width of the frames."""
+    return plan.picture.shape[0], plan.picture.shape[1]
+
+
+def look_at(picture: UInt8[np.ndarray, "H W 3"]) -> tuple[UInt8[np.ndarray, "H W"], UInt8[np.ndarray, "H W"]]:
+    """Part ids and subject ids of a picture. Raises InputError where no subject is found."""
+    seen = observe(Video(picture[None], 1.0))
+    if not seen.tracks:
+        raise InputError(
+            "image", "shows no person, animal or object that was found", "at least one, well visible",
+            "give a picture in which the subject is larger and stands apart",
+        )  # fmt: skip
+    subject_ids = np.zeros(picture.shape[:2], np.uint8)
+    for k, track in enumerate(seen.tracks):
+        subject_ids[track.masks[0]] = k + 1
+    return seen.part_ids[0], subject_ids
+
+
+def _sketch(
+    picture: np.ndarray, fitted: Fit, target: str | Path | Sketch | None, drags: Sequence[Drag],
+    part_ids: np.ndarray, subject_ids: np.ndarray,
+) -> Sketch | None:  # fmt: skip
+    """The sketch and the drags as one sketch at the model's size."""
+    hw = (picture.shape[0], picture.shape[1])
+    small_hw = (part_ids.shape[0], part_ids.shape[1])
+    shapes = []
+    if target is not None:
+        sketch = target if isinstance(target, Sketch) else load_sketch(target, hw)
+        shapes += [replace(s, polygon_px=fitted.points(s.polygon_px)) for s in sketch.shapes]
+    if drags:
+        moved = [(part, _point(fitted, begin), _point(fitted, end)) for part, begin, end in drags]
+        shapes += list(sketch_from_drags(moved, part_ids, subject_ids).shapes)
+    if not shapes:
+        return None
+    whole = Sketch(tuple(shapes), small_hw)
+    check_parts(whole, part_ids)
+    return whole
+
+
+def _point(fitted: Fit, point_px: tuple[float, float]) -> tuple[float, float]:
+    x, y = fitted.points(np.array([point_px], float))[0]
+    return float(x), float(y)
+
+
+def _category(subject: Subject) -> str:
+    return subject.motion.category if isinstance(subject.motion, BodyMotion) else "object"
+
+
+def _continued(pose: BodyMotion, motion: BodyMotion) -> BodyMotion:
+    """The motion on the pose's shape, from where it stands, turned to face where it does; frame 0 is the pose."""
+    from scipy.spatial.transform import Rotation
+
+    def heading(rotvec: np.ndarray) -> float:
+        front = Rotation.from_rotvec(rotvec).apply([0, 0, 1])
+        return float(np.arctan2(front[0], front[2]))
+
+    turn = Rotation.from_rotvec([0, heading(pose.rotvec[0, 0]) - heading(motion.rotvec[0, 0]), 0])
+    rotvec = motion.rotvec.copy()
+    rotvec[:, 0] = (turn * Rotation.from_rotvec(motion.rotvec[:, 0])).as_rotvec()
+    root = turn.apply(motion.root_translation_m - motion.root_translation_m[0]) + pose.root_translation_m[0]
+    rotvec[0] = pose.rotvec[0]
+    return replace(
+        motion, rotvec=rotvec.astype(np.float32), root_translation_m=root.astype(np.float32), betas=pose.betas
+    )

@@ -1,7 +1,8 @@
 """What lies behind the subjects: the first frame without them, filled up, and seen by every frame's camera.
 
 Input: the first frame, where it shows no subject, and the cameras. Output: the background of a frame, and how well it
-is known. Source: push-pull, as in Gortler et al., "The Lumigraph" (1996), section 3.4.
+is known. Sources: Wexler et al., "Space-time completion of video" (2007), for the filling with patches, coarse to fine;
+push-pull, as in Gortler et al., "The Lumigraph" (1996), section 3.4, for what it starts from.
 The world is taken to be a floor (y = 0) and a wall behind everything that moves: under a camera that only turns and
 zooms both make the exact homography, and under one that travels the floor comes closer as it should.
 """
@@ -10,9 +11,18 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
+from kinema.reinforce import inpainting_kernels as kernels
 from kinema.types import Cameras
+
+_LEAST_SIDE_PX = 64
+"""Pictures are halved for the filling as long as they are at least this large."""
+_FEWEST_PATCHES = 20
+_TURNS, _ROUNDS, _FIRST_ROUNDS = 4, 2, 4
+"""Of search and vote at every size; of the search in each; and in the very first."""
+_SOFT_PERCENT, _SHARP_PERCENT = 50, 20
+"""Patches up to this percentile of unlikeness have a say, in the end fewer, so that the filling is sharp."""
 
 _FARTHEST_M = 1e4
 """Where a ray meets neither floor nor wall."""
@@ -38,6 +48,67 @@ def push_pull(image: Float32[np.ndarray, "H W C"], weights: Float32[np.ndarray, 
     large = cv2.resize(coarse, (2 * half[0], 2 * half[1]), interpolation=cv2.INTER_LINEAR)
     large = large.reshape(2 * half[1], 2 * half[0], -1)[:height, :width]
     return weights[..., None] * image + (1 - weights[..., None]) * large
+
+
+def fill_hole(
+    image: Float32[np.ndarray, "H W 3"], known: Bool[np.ndarray, "H W"], seed: int = 0
+) -> Float32[np.ndarray, "H W 3"]:
+    """Fill up what is not known with pieces of what is, so that bricks stay bricks and a horizon goes through.
+
+    Where too little is known for that, smoothly. Equal seeds give equal pictures.
+    """
+    pyramid = [(image, known)]
+    while min(pyramid[-1][1].shape) >= _LEAST_SIDE_PX:
+        pyramid.append(_halved(*pyramid[-1]))
+    filled, field = push_pull(pyramid[-1][0], pyramid[-1][1].astype(np.float32)), None
+    for level, (picture, shows) in enumerate(pyramid[::-1]):
+        if shows.all():
+            filled = picture
+            continue
+        size = shows.shape[::-1]
+        filled = np.where(shows[..., None], picture, cv2.resize(filled, size, interpolation=cv2.INTER_LINEAR))
+        found = _fill_level(filled.astype(np.float32), ~shows, field, seed + 100 * level)
+        if found is None:
+            return push_pull(image, known.astype(np.float32))
+        filled, field = found
+    return np.where(known[..., None], image, filled).astype(np.float32)
+
+
+def _halved(image: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Picture and what is known of it at half the size; only whole known quads are known there."""
+    size = (known.shape[1] // 2, known.shape[0] // 2)
+    share = cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    total = cv2.resize(image * known[..., None], size, interpolation=cv2.INTER_AREA)
+    return (total / np.maximum(share, 1e-6)[..., None]).astype(np.float32), share > 0.99
+
+
+def _fill_level(
+    image: np.ndarray, hole: np.ndarray, coarser: np.ndarray | None, seed: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """One size of the picture -> it filled, and the field of patches; None where there are too few to choose from."""
+    reach = kernels.PATCH_PX
+    touched = cv2.dilate(hole.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
+    inside = np.zeros_like(hole)
+    inside[reach:-reach, reach:-reach] = True
+    allowed, touched = inside & ~touched, inside & touched
+    sources, targets = np.argwhere(allowed).astype(np.int32), np.argwhere(touched).astype(np.int32)
+    if len(sources) < _FEWEST_PATCHES:
+        return None
+    guess = sources[np.random.default_rng(seed).integers(0, len(sources), len(targets))]
+    if coarser is not None:
+        y, x = np.minimum(targets // 2, np.array(coarser.shape[:2]) - 1).T
+        finer = 2 * coarser[y, x] + targets % 2
+        valid = (coarser[y, x, 0] >= 0) & (finer < hole.shape).all(1)
+        valid[valid] = allowed[tuple(finer[valid].T)]
+        guess[valid] = finer[valid]
+    field, distances = np.full((*hole.shape, 2), -1, np.int32), np.zeros(hole.shape, np.float32)
+    field[tuple(targets.T)] = guess
+    for turn in range(_TURNS):
+        rounds = _FIRST_ROUNDS if coarser is None and turn == 0 else _ROUNDS
+        kernels.search(image, targets, allowed, field, distances, rounds, seed + 1 + turn)
+        softness = np.percentile(distances[touched], _SHARP_PERCENT if turn == _TURNS - 1 else _SOFT_PERCENT)
+        kernels.vote(image, hole, targets, field, distances, max(float(softness), 1.0))
+    return image, field
 
 
 def see_background(

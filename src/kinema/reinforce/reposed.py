@@ -2,11 +2,11 @@
 
 Input: the first frame's picture, and a scene whose subjects and cameras are known. Output: frames, and how well each
 pixel of them is known. S3 of ReVision (section 4.2) starts from pure noise; noised to a middle level, these frames are
-another start that the explicit motion makes possible. Contact shadows and changes of light are left to the model.
+another start that the explicit motion makes possible. Shadows on the background are left to the model.
 
 What a pixel shows is a surface point. Where the first frame shows that point too, it has its colour there; else that of
-the mirror side or of the nearest seen skin (`kinema.reinforce.skin_texture`). An object's picture moves as its outline
-does. Behind them lies the first frame without its subjects (`kinema.reinforce.inpainting`).
+the mirror side or of the nearest seen skin (`kinema.reinforce.skin_texture`), brighter or darker as it turns to the
+light. An object's picture moves as its outline does. Behind them lies the first frame without its subjects (`kinema.reinforce.inpainting`).
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from itertools import chain
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from kinema.body.model import BodyModel
 from kinema.body.object_points import CONTOUR_POINTS
 from kinema.camera import project, resize
 from kinema.errors import InputError
 from kinema.reinforce import texture_kernels as kernels
-from kinema.reinforce.inpainting import push_pull, see_background
-from kinema.reinforce.skin_texture import rest_vertices, whole_skin
+from kinema.reinforce.inpainting import fill_hole, push_pull, see_background
+from kinema.reinforce.skin_texture import fit_light, rest_vertices, whole_skin
 from kinema.render.rasterizer import Mesh, Surface, rasterize_surface
 from kinema.render.shot import Shot, make_shot
-from kinema.types import Cameras, ObjectMotion, Scene
+from kinema.types import BodyMotion, Cameras, ObjectMotion, Scene
 
 INVENTED = 0.0
 """How well the background is known where a subject hid it, or beyond the first frame's border."""
-BORDER_TRUST = 0.1
+BORDER_TRUST = 0.2
 """A texel at a subject's border is mixed with what lies behind: it counts where there is nothing better."""
 _WALL_BEHIND = 1.2
 """The wall of the background stands this many times as far off as the farthest subject."""
-_MARGIN_SHARE = 1 / 64
+_MARGIN_SHARE = 1 / 128
 """So much of the picture's height around a subject is taken from the background too: soft edges, misfit."""
 _SAMPLES_AT_ONCE = 1 << 22
 """Surface points of about this many samples are held at a time, so that memory does not grow with the clip."""
@@ -73,10 +73,24 @@ class _First:
         return self.depth_m, self.drawn
 
 
+@dataclass(frozen=True)
+class _Skin:
+    """All vertices, end to end: homogeneous pixels in the first frame; colours, evenly lit, and how well known.
+
+    light  what the logarithm of brightness gains along the normal, world frame; lit: normals @ light in the first frame
+    """
+
+    points: Float64[np.ndarray, "V 3"]
+    colours: Float32[np.ndarray, "V 3"]
+    known: Float32[np.ndarray, " V"]
+    light: Float32[np.ndarray, " 3"]
+    lit: Float32[np.ndarray, " V"]
+
+
 def carry(
     image: UInt8[np.ndarray, "H W 3"],
     scene: Scene,
-    subject_ids: UInt8[np.ndarray, "H W"] | None = None,
+    subject_ids: UInt8[np.ndarray, "height width"] | None = None,
     body: BodyModel | None = None,
 ) -> Carried:
     """Move the picture as the scene moves, at the picture's size.
@@ -103,10 +117,11 @@ def carry(
     frames = np.empty((len(shot), height, width, 3), np.float32)
     for start, surface in chain([opening], surfaces):
         for t in range(start, start + len(surface.face_ids)):
+            lit = (_normals(meshes, t) @ skin.light).astype(np.float32)
             kernels.draw_frame(
                 (surface.face_ids[t - start], surface.weights[t - start]),
                 (surface.faces, surface.face_subjects, rows),
-                (skin[0], _homogeneous(meshes, cameras, t), *skin[1:]),
+                (skin.points, _homogeneous(meshes, cameras, t), skin.colours, skin.known, skin.lit, lit),
                 (first.texture, first.z_buffer), (outlines[t], outlines[0], sheets), plate[t], known[t], frames[t],
             )  # fmt: skip
     return _with_first(image, frames, known)
@@ -165,32 +180,34 @@ def _homogeneous(meshes: list[Mesh], cameras: Cameras, t: int) -> np.ndarray:
     return (points @ T[:3, :3].T + T[:3, 3]) @ K.T
 
 
-def _skin(shot: Shot, meshes: list[Mesh], first: _First) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """-> homogeneous pixels in the first frame [V,3], colours [V,3] and how well known [V], of all vertices."""
+def _normals(meshes: list[Mesh], t: int) -> np.ndarray:
+    """float32 [V,3] unit normals of all meshes' vertices in one frame, in the world; 0 where a subject is not there."""
     from kinema.render.raster_kernels import vertex_normals
 
-    cameras = shot.cameras
-    points = _homogeneous(meshes, cameras, 0)
+    normals = [np.empty((len(mesh.vertex_parts), 3), np.float32) for mesh in meshes]
+    for mesh, own in zip(meshes, normals, strict=True):
+        vertex_normals(mesh.vertices[t], mesh.faces, np.eye(3, dtype=np.float32), own)
+    return np.nan_to_num(np.concatenate(normals))
+
+
+def _skin(shot: Shot, meshes: list[Mesh], first: _First) -> _Skin:
+    T, K = (matrices[0].astype(float) for matrices in (shot.cameras.T_camera_world, shot.cameras.K))
+    points, normals = _homogeneous(meshes, shot.cameras, 0), _normals(meshes, 0)
+    seen_from = points @ np.linalg.inv(K).T @ T[:3, :3]
+    facing = -(normals * seen_from).sum(1) / np.maximum(np.linalg.norm(seen_from, axis=1), 1e-9)
+    owner = np.concatenate([np.full(len(mesh.vertex_parts), mesh.subject_id, np.uint8) for mesh in meshes])
+    parts = np.concatenate([mesh.vertex_parts for mesh in meshes])
     colours, weights = np.zeros((len(points), 3), np.float32), np.zeros(len(points), np.float32)
-    known, start = np.zeros(len(points), np.float32), 0
+    kernels.vertex_colours(points, facing.astype(np.float32), owner, first.texture, first.z_buffer, colours, weights)
+    seen, known = weights >= kernels.LEAST_WEIGHT, np.zeros(len(points), np.float32)
+    light = fit_light(colours[seen], normals[seen], 256 * owner[seen].astype(int) + parts[seen])
+    lit = (normals @ light).astype(np.float32)
+    colours *= np.exp(-lit)[:, None]
     for subject, body, mesh in zip(shot.subjects, shot.bodies, meshes, strict=True):
-        own = slice(start, start + len(mesh.vertex_parts))
-        start = own.stop
-        if body is None or isinstance(subject.motion, ObjectMotion):
-            continue
-        normals = np.empty((len(mesh.vertex_parts), 3), np.float32)
-        vertex_normals(mesh.vertices[0], mesh.faces, cameras.T_camera_world[0, :3, :3].astype(np.float32), normals)
-        seen_from = points[own] @ np.linalg.inv(cameras.K[0].astype(float)).T
-        facing = -(normals * seen_from).sum(1) / np.maximum(np.linalg.norm(seen_from, axis=1), 1e-9)
-        owner = np.full(len(normals), mesh.subject_id, np.uint8)
-        kernels.vertex_colours(
-            points[own], facing.astype(np.float32), owner, first.texture, first.z_buffer, colours[own], weights[own]
-        )
-        seen = weights[own] >= kernels.LEAST_WEIGHT
-        seen |= (weights[own] > 0) & ~np.isin(mesh.vertex_parts, np.unique(mesh.vertex_parts[seen]))
-        rest = rest_vertices(body, subject.motion)
-        colours[own], known[own] = whole_skin(rest, mesh.faces, mesh.vertex_parts, colours[own], seen)
-    return points, colours, known
+        if body is not None and isinstance(subject.motion, BodyMotion):
+            own, rest = owner == mesh.subject_id, rest_vertices(body, subject.motion)
+            colours[own], known[own] = whole_skin(rest, mesh.faces, mesh.vertex_parts, colours[own], seen[own])
+    return _Skin(points, colours, known, light, lit)
 
 
 def _objects(shot: Shot, first: _First) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -226,7 +243,7 @@ def _wall_m(meshes: list[Mesh], cameras: Cameras) -> float:
 
 def _background(image: np.ndarray, shows: np.ndarray, cameras: Cameras, wall_m: float) -> tuple[np.ndarray, np.ndarray]:
     """The first frame's background, filled up, in every frame [T,H,W,3], and how well it is known [T,H,W]."""
-    plate = push_pull(image, shows)
+    plate = fill_hole(image, shows > 0)
     frames, known = (
         np.empty((len(cameras.K), *image.shape), np.float32),
         np.empty((len(cameras.K), *shows.shape), np.float32),

@@ -8,7 +8,7 @@ colour of the same part in the rest pose, where a person's back is taken to be n
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, UInt8
+from jaxtyping import Bool, Float32, Int, Int32, UInt8
 
 from kinema.body.model import BodyModel
 from kinema.body.skeleton import PART_IDS
@@ -23,6 +23,9 @@ _FLATTEN = 0.25
 """How much depth (z) counts against height and width, for the front of a person to be near the back."""
 _PARTS_APART_M = 10.0
 _SMOOTHING_STEPS = 6
+_DARKEST, _MISFIT, _NO_LIGHT, _FITTING_ROUNDS = 8.0, 0.25, 0.005, 5
+"""Brightness 0-255 below which there is only noise; log brightness that is no longer light but pattern; how strongly, a
+vertex, the light is taken to be even; rounds of reweighting."""
 
 
 def whole_skin(
@@ -36,26 +39,52 @@ def whole_skin(
 
     rest_m  vertices in the rest pose, +y up, facing +z, left at +x
     """
-    from scipy.spatial import KDTree
-
     colours, known = np.where(seen[:, None], colours, 128).astype(np.float32), seen.astype(np.float32)
     if not seen.any():
         return colours, known
-    hidden = np.flatnonzero(~seen)
-    source = np.flatnonzero(seen)
-    distance, nearest = KDTree(rest_m[source]).query(rest_m[hidden] * [-1, 1, 1], distance_upper_bound=_MIRROR_REACH_M)
-    twin = np.isfinite(distance)
-    colours[hidden[twin]], known[hidden[twin]] = colours[source[nearest[twin]]], MIRRORED
+    hidden, source = np.flatnonzero(~seen), np.flatnonzero(seen)
+    twin, distance = _nearest(rest_m[source], rest_m[hidden] * [-1, 1, 1], _MIRROR_REACH_M)
+    mirrored = np.isfinite(distance)
+    colours[hidden[mirrored]], known[hidden[mirrored]] = colours[source[twin[mirrored]]], MIRRORED
 
     places = _places(rest_m, parts)
     source, hidden = np.flatnonzero(known), np.flatnonzero(known == 0)
-    distance, nearest = KDTree(places[source]).query(places[hidden])
+    nearest, distance = _nearest(places[source], places[hidden])
     alone = distance >= _PARTS_APART_M / 2
-    nearest[alone] = KDTree(rest_m[source]).query(rest_m[hidden[alone]])[1]
+    nearest[alone], _ = _nearest(rest_m[source], rest_m[hidden[alone]])
     colours[hidden], known[hidden] = colours[source[nearest]], NEAREST
     edges = np.concatenate([faces[:, :2], faces[:, 1:], faces[:, [2, 0]]])
     kernels.spread(colours, seen, edges[edges[:, 0] < edges[:, 1]], _SMOOTHING_STEPS)
     return colours, known
+
+
+def _nearest(points: np.ndarray, queries: np.ndarray, reach: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the nearest point and its distance, inf beyond `reach`, for each query."""
+    from scipy.spatial import KDTree
+
+    distance, index = KDTree(points).query(queries, distance_upper_bound=reach)
+    return np.asarray(index), np.asarray(distance)
+
+
+def fit_light(
+    colours: Float32[np.ndarray, "N 3"], normals: Float32[np.ndarray, "N 3"], groups: Int[np.ndarray, " N"]
+) -> Float32[np.ndarray, " 3"]:
+    """How the logarithm of brightness grows along the normal, where each group (a part of a body) has one colour.
+
+    Least squares, pulled towards no light at all, and less and less moved by what does not fit: patterns, shadows.
+    """
+    brightness = np.log(np.maximum(colours.mean(1), _DARKEST))
+    _, group = np.unique(groups, return_inverse=True)
+    known = np.concatenate([normals, brightness[:, None]], 1).astype(float)
+    weights, light = np.ones(len(known)), np.zeros(3)
+    for _ in range(_FITTING_ROUNDS):
+        total = np.bincount(group, weights)
+        means = np.stack([np.bincount(group, weights * column) / np.maximum(total, 1e-9) for column in known.T], 1)
+        centred = known - means[group]
+        N, y = centred[:, :3] * weights[:, None], centred[:, 3]
+        light = np.linalg.solve(N.T @ centred[:, :3] + _NO_LIGHT * (1 + len(known)) * np.eye(3), N.T @ y)
+        weights = 1 / (1 + ((y - centred[:, :3] @ light) / _MISFIT) ** 2)
+    return light.astype(np.float32)
 
 
 def _places(rest_m: np.ndarray, parts: np.ndarray) -> np.ndarray:

@@ -15,8 +15,10 @@ DEPTH_SLACK_M = 0.03
 """A point this little behind the first frame's z-buffer is still what was seen there: the z-buffer has steps."""
 LEAST_FACING = 0.12
 """A face whose area in the first frame is less than this much of the area it now has would be a smear: not known."""
-LEAST_WEIGHT = 0.5
-"""Of the texels under a point, this much has to be the subject's own, away from its border, for it to be well known."""
+LEAST_WEIGHT = 0.05
+"""A point is known where the subject's own texels, weighted by trust, make up at least this much of those around it."""
+MOST_RELIT = 0.9
+"""Limit of the logarithm by which brightness changes as a surface turns."""
 SAME_PATCH_PX = 3.0
 """Samples of one pixel that lie this near each other in the first frame are looked up once, at their mean."""
 _COMPILE = {"cache": True, "nogil": True, "error_model": "numpy"}
@@ -171,19 +173,26 @@ def _first_point(corners, weights, first, now, subject, z_buffer):
 
 @njit(**_COMPILE)
 def _body_sample(seen, skin, texture, z_buffer, subject):
-    """-> r, g, b, how well it is known, u, v: its place in the first frame where that shows it well, else u = -1."""
+    """-> r, g, b, how well it is known, u, v: its place in the first frame where that shows it, else u = -1; and how
+    much brighter it is now than there."""
     corners, weights = seen
-    first, now, colours, known = skin
+    first, now, colours, known, lit, lit_now = skin
     u, v, shown = _first_point(corners, weights, first, now, subject, z_buffer)
+    a, b, c = corners[0], corners[1], corners[2]
+    gain = weights[0] * lit_now[a] + weights[1] * lit_now[b] + weights[2] * lit_now[c]
     if shown:
-        r, g, b, weight = look_up(texture, subject, u, v)
+        red, green, blue, weight = look_up(texture, subject, u, v)
         if weight >= LEAST_WEIGHT:
-            return r, g, b, 1.0, u, v
-    r = g = b = sure = 0.0
+            gain -= weights[0] * lit[a] + weights[1] * lit[b] + weights[2] * lit[c]
+            gain = np.exp(min(max(gain, -MOST_RELIT), MOST_RELIT))
+            return gain * red, gain * green, gain * blue, 1.0, u, v, gain
+    gain = np.exp(min(max(gain, -MOST_RELIT), MOST_RELIT))
+    red = green = blue = sure = 0.0
     for k in range(3):
         n, w = corners[k], weights[k]
-        r, g, b, sure = r + w * colours[n, 0], g + w * colours[n, 1], b + w * colours[n, 2], sure + w * known[n]
-    return r, g, b, sure, -1.0, -1.0
+        red, green, blue = red + w * colours[n, 0], green + w * colours[n, 1], blue + w * colours[n, 2]
+        sure += w * known[n]
+    return gain * red, gain * green, gain * blue, sure, -1.0, -1.0, gain
 
 
 @njit(**_COMPILE)
@@ -198,7 +207,7 @@ def _object_sample(x, y, outline_now, outline_first, sheet, owners, subject):
     red = a * sheet[j, i, 0] + b * sheet[j, i + 1, 0] + c * sheet[j + 1, i, 0] + d * sheet[j + 1, i + 1, 0]
     green = a * sheet[j, i, 1] + b * sheet[j, i + 1, 1] + c * sheet[j + 1, i, 1] + d * sheet[j + 1, i + 1, 1]
     blue = a * sheet[j, i, 2] + b * sheet[j, i + 1, 2] + c * sheet[j + 1, i, 2] + d * sheet[j + 1, i + 1, 2]
-    return red, green, blue, 1.0 if owners[int(v), int(u)] == subject else 0.25, -1.0, -1.0
+    return red, green, blue, 1.0 if owners[int(v), int(u)] == subject else 0.25, -1.0, -1.0, 1.0
 
 
 @njit(**_COMPILE)
@@ -207,7 +216,8 @@ def draw_frame(surface, meshes, skin, first_frame, objects, background, known, o
 
     surface      face_ids int32 [2H,2W] (-1: none), weights float32 [2H,2W,3]
     meshes       faces int32 [F,3]; subject uint8 [F]; for every subject its row in `objects`, -1 for a body [S+1]
-    skin         homogeneous pixels float64 [V,3] of the first frame and of this one; vertex colours [V,3], known [V]
+    skin         homogeneous pixels float64 [V,3] of the first frame and of this one; vertex colours, evenly lit [V,3],
+                 known [V]; logarithm of light in the first frame and in this one [V]
     first_frame  texture as `look_up` takes it; z-buffer: depth float32 and subjects uint8, both [2H,2W]
     objects      outlines float64 [N,16,2] in this frame and in the first; pictures float32 [N,H,W,3]
     background   of this frame, float32 [H,W,3] 0-255
@@ -221,7 +231,7 @@ def draw_frame(surface, meshes, skin, first_frame, objects, background, known, o
     for y in range(known.shape[0]):
         for x in range(known.shape[1]):
             r = g = b = sure = 0.0
-            patch, count = -1, 0
+            patch, count, gain = -1, 0, 0.0
             for k in range(4):
                 j, i = 2 * y + k // 2, 2 * x + k % 2
                 face = face_ids[j, i]
@@ -241,9 +251,10 @@ def draw_frame(surface, meshes, skin, first_frame, objects, background, known, o
                 r, g, b, sure = r + found[0], g + found[1], b + found[2], sure + found[3]
                 if found[4] >= 0 and (count == 0 or patch == subject):
                     us[count], vs[count], patch, count = found[4], found[5], subject, count + 1
+                    gain += found[6] / 4
             r, g, b, sure = r / 4, g / 4, b / 4, sure / 4
             if count == 4 and np.ptp(us) <= SAME_PATCH_PX and np.ptp(vs) <= SAME_PATCH_PX:
                 exact = look_up(texture, patch, us.mean(), vs.mean())
                 if exact[3] >= LEAST_WEIGHT:
-                    r, g, b = exact[0], exact[1], exact[2]
+                    r, g, b = gain * exact[0], gain * exact[1], gain * exact[2]
             out[y, x, 0], out[y, x, 1], out[y, x, 2], known[y, x] = r, g, b, sure

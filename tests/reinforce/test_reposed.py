@@ -183,4 +183,5 @@ def test_mean_values_keep_affine_maps():
     polygon = np.stack([np.cos(angle), np.sin(angle)], -1) * rng.uniform(0.5, 1, (16, 1))
     A, b = rng.normal(size=(2, 2)), rng.normal(size=2)
     for point in [(0.1, -0.2), tuple(polygon[3]), tuple((polygon[3] + polygon[4]) / 2), (0.0, 0.0)]:
-        np.testing.assert_allclose(mean_value_point(point[0], point[1], polygon, polygon @ A.T + b), A @ point + b, atol=1e-6)
+        moved = mean_value_point(point[0], point[1], polygon, polygon @ A.T + b)
+        np.testing.assert_allclose(moved, A @ point + b, atol=1e-6)

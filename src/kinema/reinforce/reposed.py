@@ -4,9 +4,9 @@ Input: the first frame's picture, and a scene whose subjects and cameras are kno
 pixel of them is known. S3 of ReVision (section 4.2) starts from pure noise; noised to a middle level, these frames are
 another start that the explicit motion makes possible. Shadows on the background are left to the model.
 
-What a pixel shows is a surface point. Where the first frame shows that point too, it has its colour there; else that of
-the mirror side or of the nearest seen skin (`kinema.reinforce.skin_texture`), brighter or darker as it turns to the
-light. An object's picture moves as its outline does. Behind them lies the first frame without its subjects (`kinema.reinforce.inpainting`).
+What a pixel shows is a surface point. Where the first frame shows that point too, it has its colour there, else that of
+the mirror side or of the nearest seen skin (`skin_texture`), brighter or darker as it turns to the light. An object's
+picture moves as its outline does. Behind them lies the first frame without its subjects (`inpainting`).
 """
 
 from __future__ import annotations

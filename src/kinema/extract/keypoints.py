@@ -1,0 +1,36 @@
+"""Keypoints: frames and the subjects found in them -> where their joints are. One family so far: `mini_perception`.
+
+ViTPose fulfils the same protocol once its joints are mapped to ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from kinema.extract.detection import Detection
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """Of one subject in one frame. xy_px with the centre of the first pixel at (0.5, 0.5); confidence 0-1.
+
+    K joints of `kinema.extract.observation.KEYPOINTS` of the category; none for objects.
+    """
+
+    xy_px: Float32[np.ndarray, "K 2"]
+    confidence: Float32[np.ndarray, " K"]
+
+
+class KeypointEstimator(Protocol):
+    def keypoints(
+        self,
+        frames: UInt8[np.ndarray, "T H W 3"],
+        detections: list[list[Detection]],
+        masks: list[Bool[np.ndarray, "N H W"]],
+    ) -> list[list[Keypoints]]:
+        """For every frame the joints of its detections, in their order."""
+        ...

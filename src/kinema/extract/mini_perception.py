@@ -1,0 +1,218 @@
+"""mini-perception: one small network that detects, segments, finds joints and estimates depth, in one pass.
+
+It fulfils the protocols of `detection`, `segmentation`, `depth` and `keypoints` for the procedural world; weights, data
+and numbers: `docs/perception.md`. Pictures are brought to 128 pixels on the longer side, as in training.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float32, UInt8
+
+from kinema.atomic import atomic_path
+from kinema.checkpoints import ASSETS
+from kinema.errors import InputError
+from kinema.extract.detection import Detection
+from kinema.extract.instances import Instance, box_of_mask, find_instances, find_keypoints
+from kinema.extract.keypoints import Keypoints
+from kinema.extract.perception_net import COARSE, PART_OF_CLASS, STRIDE, PerceptionConfig, PerceptionNet, channels_last
+
+PERCEPTION_WEIGHTS = ASSETS / "mini_perception" / "perception.safetensors"
+"""The shipped weights; how they were trained and what they score: `docs/perception.md`."""
+SIDE_PX = 128
+"""Longer side of what the network sees."""
+BATCH = 16
+"""Frames a pass."""
+LABELS = {"human": "a person", "animal": "an animal", "object": "an object"}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One pass over T frames, at the network's size S x S: part ids, joints' heatmaps 0-1, depth, and the subjects."""
+
+    part_ids: UInt8[np.ndarray, "T S S"]
+    heatmaps: Float32[np.ndarray, "T J s s"]
+    depth_m: Float32[np.ndarray, "T S S"]
+    instances: list[list[Instance]]
+
+
+class MiniPerception:
+    """All four protocols; the pass over the last frames given is remembered, so that four questions cost one."""
+
+    def __init__(self, net: PerceptionNet):
+        self.net = channels_last(net.eval().requires_grad_(False).to(torch.bfloat16))
+        self._frames: np.ndarray | None = None
+        self._seen: Seen | None = None
+
+    def detect(self, frames: UInt8[np.ndarray, "T H W 3"]) -> list[list[Detection]]:
+        """The subjects of every frame, the largest first."""
+        fit = Fit.of(frames)
+        return [
+            [Detection(i.category, LABELS[i.category], box_of_mask(fit.back(i.mask)), i.score) for i in found]
+            for found in self._look(frames).instances
+        ]
+
+    def segment(
+        self, frames: UInt8[np.ndarray, "T H W 3"], detections: list[list[Detection]]
+    ) -> list[Bool[np.ndarray, "N H W"]]:
+        """The mask that fits each detection's box best; empty where no subject of its category overlaps it."""
+        fit = Fit.of(frames)
+        masks = []
+        for asked, found in zip(detections, self._look(frames).instances, strict=True):
+            candidates = [(i.category, fit.back(i.mask)) for i in found]
+            chosen = [_best_mask(d, candidates) for d in asked]
+            nothing = np.zeros(frames.shape[1:3], bool)
+            masks.append(np.array([nothing if m is None else m for m in chosen]).reshape(-1, *nothing.shape))
+        return masks
+
+    def keypoints(
+        self,
+        frames: UInt8[np.ndarray, "T H W 3"],
+        detections: list[list[Detection]],
+        masks: list[Bool[np.ndarray, "N H W"]],
+    ) -> list[list[Keypoints]]:
+        """Joints of each detection, looked for within its mask."""
+        fit = Fit.of(frames)
+        points = []
+        for heat, asked, ours in zip(self._look(frames).heatmaps, detections, masks, strict=True):
+            small = [find_keypoints(heat, d.category, fit.there(m)) for d, m in zip(asked, ours, strict=True)]
+            points.append([Keypoints(fit.points_back(k.xy_px), k.confidence) for k in small])
+        return points
+
+    def depth(self, frames: UInt8[np.ndarray, "T H W 3"]) -> Float32[np.ndarray, "T H W"]:
+        """Metres in the procedural world's scale; inf on the background."""
+        fit = Fit.of(frames)
+        return np.stack([fit.back(d) for d in self._look(frames).depth_m])
+
+    def parts(self, frames: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T H W"]:
+        fit = Fit.of(frames)
+        return np.stack([fit.back(p) for p in self._look(frames).part_ids])
+
+    def _look(self, frames: np.ndarray) -> Seen:
+        if self._seen is None or self._frames is not frames:
+            self._frames, self._seen = frames, look(self.net, frames)
+        return self._seen
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a picture of H x W lies in the network's S x S: scaled to `h x w`, with `top` and `left` black pixels."""
+
+    hw: tuple[int, int]
+    small_hw: tuple[int, int]
+    top: int
+    left: int
+
+    @staticmethod
+    def of(frames: np.ndarray) -> Fit:
+        height, width = frames.shape[1:3]
+        scale = SIDE_PX / max(height, width)
+        h, w = max(1, round(height * scale)), max(1, round(width * scale))
+        return Fit((height, width), (h, w), (SIDE_PX - h) // 2, (SIDE_PX - w) // 2)
+
+    def there(self, picture: np.ndarray) -> np.ndarray:
+        """[H,W] or [H,W,3] -> [S,S] or [S,S,3]; smooth for pictures, nearest for anything else."""
+        small = picture
+        if self.hw != self.small_hw:
+            how = cv2.INTER_AREA if picture.ndim == 3 else cv2.INTER_NEAREST_EXACT
+            small = cv2.resize(picture.view(np.uint8), self.small_hw[::-1], interpolation=how).view(picture.dtype)
+        out = np.zeros((SIDE_PX, SIDE_PX, *picture.shape[2:]), picture.dtype)
+        out[self.top : self.top + self.small_hw[0], self.left : self.left + self.small_hw[1]] = small
+        return out
+
+    def back(self, small: np.ndarray) -> np.ndarray:
+        """[S,S] -> [H,W], nearest."""
+        small = small[self.top : self.top + self.small_hw[0], self.left : self.left + self.small_hw[1]]
+        if self.hw == self.small_hw:
+            return small
+        rows = (np.arange(self.hw[0]) + 0.5) * self.small_hw[0] / self.hw[0]
+        columns = (np.arange(self.hw[1]) + 0.5) * self.small_hw[1] / self.hw[1]
+        return small[rows.astype(int)[:, None], columns.astype(int)]
+
+    def points_back(self, xy: np.ndarray) -> np.ndarray:
+        """[K,2] x y in the network's pixels -> in the picture's."""
+        scale = np.array(self.hw[::-1]) / np.array(self.small_hw[::-1])
+        return ((xy - (self.left, self.top)) * scale).astype(np.float32)
+
+
+@torch.inference_mode()
+def look(net: PerceptionNet, frames: UInt8[np.ndarray, "T H W 3"]) -> Seen:
+    """One pass of the network over the frames, and the subjects in its maps."""
+    fit = Fit.of(frames)
+    weight = net.parts.weight
+    parts, heat, depth, instances = [], [], [], []
+    for start in range(0, len(frames), BATCH):
+        pictures = torch.from_numpy(np.stack([fit.there(f) for f in frames[start : start + BATCH]]))
+        maps = net((pictures.permute(0, 3, 1, 2).to(weight.device) / 255).to(weight.dtype))
+        logits = F.interpolate(maps.parts.float(), scale_factor=STRIDE, mode="bilinear", align_corners=False)
+        part_ids = PART_OF_CLASS[logits.argmax(1).cpu().numpy()]
+        offsets = F.interpolate(maps.offsets.float(), scale_factor=COARSE, mode="bilinear", align_corners=False)
+        far = maps.log_depth.float().exp().cpu().numpy().repeat(COARSE, 1).repeat(COARSE, 2)
+        centres = maps.centres.float().sigmoid().cpu().numpy()
+        parts.append(part_ids)
+        heat.append(maps.joints.float().sigmoid().cpu().numpy())
+        depth.append(np.where(part_ids > 0, far, np.inf).astype(np.float32))
+        instances += map(find_instances, part_ids, centres, offsets.cpu().numpy())
+    return Seen(np.concatenate(parts), np.concatenate(heat), np.concatenate(depth), instances)
+
+
+def _best_mask(detection: Detection, candidates: list[tuple[str, np.ndarray]]) -> np.ndarray | None:
+    overlaps = [
+        (_box_iou(detection.box_px, box_of_mask(mask)) if category == detection.category else 0.0, mask)
+        for category, mask in candidates
+    ]
+    overlap, mask = max(overlaps, key=lambda pair: pair[0], default=(0.0, None))
+    return mask if overlap > 0 else None
+
+
+def _box_iou(a: np.ndarray, b: np.ndarray) -> float:
+    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    common = float(np.prod(np.maximum(sides, 0)))
+    return common / max(1e-6, float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - common)
+
+
+def save_perception(net: PerceptionNet, path: str | Path, provenance: dict[str, str]) -> None:
+    """Write weights in 16 bits (batch norm's statistics in 32), with the network's sizes in the header."""
+    from safetensors.torch import save_file
+
+    tensors = {
+        name: (value.half() if value.ndim >= 2 else value).detach().cpu().contiguous()
+        for name, value in net.state_dict().items()
+    }
+    header = {"kind": "kinema perception", "config": json.dumps(asdict(net.config)), **provenance}
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, header)
+
+
+def load_perception(path: str | Path = PERCEPTION_WEIGHTS) -> PerceptionNet:
+    """Read the network, float32, ready for inference. Raises InputError where the file is not one."""
+    from safetensors import SafetensorError, safe_open
+
+    expected = "weights written by `kinema train perception`"
+    try:
+        with safe_open(path, "pt") as opened:
+            header = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(path, f"cannot be read ({error})", expected=expected) from error
+    if header.get("kind") != "kinema perception":
+        raise InputError(path, "holds no perception network", expected=expected)
+    config = json.loads(header["config"])
+    net = PerceptionNet(PerceptionConfig(**config | {"widths": tuple(config["widths"])}))
+    net.load_state_dict(tensors)
+    return net.eval().requires_grad_(False)
+
+
+@cache
+def shipped_perception() -> MiniPerception:
+    """The shipped network, read once."""
+    return MiniPerception(load_perception())

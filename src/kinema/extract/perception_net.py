@@ -1,0 +1,153 @@
+"""The network of mini-perception: one picture in; parts, subject centres and offsets, joints and depth out, per pixel.
+
+A U-Net of residual blocks with two layers of attention at the bottom, where left and right are told apart by the whole
+picture. Instances are centres and offsets as in Panoptic-DeepLab (Cheng et al. 2020, section 3); joints are heatmaps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kinema.body.skeleton import PARTS
+from kinema.extract.observation import KEYPOINTS
+
+PART_OF_CLASS = np.array(sorted(PARTS), np.uint8)
+"""[39] part ids; the index is the class that the network predicts."""
+CLASS_OF_PART = np.zeros(256, np.uint8)
+CLASS_OF_PART[PART_OF_CLASS] = np.arange(len(PART_OF_CLASS))
+CATEGORIES = ("human", "animal", "object")
+JOINT_SLICES = {"human": slice(0, len(KEYPOINTS["human"])), "animal": slice(len(KEYPOINTS["human"]), None)}
+"""Channels of the joint heatmaps."""
+HEATMAPS = sum(map(len, KEYPOINTS.values()))
+STRIDE, CELL, COARSE = 2, 16, 4
+"""Picture pixels per pixel of the parts, of the lowest map, and of everything else."""
+RARE_LOGIT, USUAL_LOG_DEPTH = -5.0, 1.5
+"""Where the heatmaps and the depth start."""
+
+
+class Maps(NamedTuple):
+    """What the network says of B pictures: parts at half their size, all else at a quarter, h x w.
+
+    parts      [B,39,2h,2w] logits of the classes of `PART_OF_CLASS`
+    centres    [B,3,h,w] logits: the middle of a human, animal, object
+    offsets    [B,2,h,w] from a subject's pixel to its middle, x y as shares of the picture's longer side
+    joints     [B,57,h,w] logits: 22 of people, 35 of animals
+    log_depth  [B,h,w] ln of the distance along the axis in metres
+    facing     [B,2,H/16,W/16] in the camera frame, right and forward, which way a body's left side is. It is asked for
+               to be learned: what is left follows from it and where a limb is, both together take long to find
+    """
+
+    parts: Tensor
+    centres: Tensor
+    offsets: Tensor
+    joints: Tensor
+    log_depth: Tensor
+    facing: Tensor
+
+
+@dataclass(frozen=True)
+class PerceptionConfig:
+    widths: tuple[int, int, int, int] = (32, 64, 128, 192)
+    """Channels at 1/2, 1/4, 1/8, 1/16 of the picture."""
+    out_width: int = 48
+    """Channels that the heads read."""
+    attention_layers: int = 2
+    attention_heads: int = 6
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution and batch norm; an activation after it where asked."""
+
+    def __init__(self, into: int, out: int, size: int = 3, stride: int = 1, act: bool = True):
+        layers = [nn.Conv2d(into, out, size, stride, size // 2, bias=False), nn.BatchNorm2d(out)]
+        super().__init__(*layers, *([nn.ReLU(inplace=True)] if act else []))
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.body = nn.Sequential(ConvNorm(width, width), ConvNorm(width, width, act=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.body(x))
+
+
+class Attention(nn.Module):
+    """Pre-norm self-attention and feed-forward over the cells of a map; where a cell is comes from a depthwise
+    convolution, which sees the border (CPE, Chu et al. 2021), so that any size will do."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.place = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.place(x)
+        tokens = x.flatten(2).mT
+        q, k, v = self.qkv(self.norm1(tokens)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        # Plain products: torch's fused kernel is slow on so few cells.
+        mixed = ((q * q.shape[-1] ** -0.5) @ k.mT).softmax(-1).to(v.dtype) @ v
+        mixed = mixed.transpose(1, 2).flatten(2)
+        tokens = tokens + self.out(mixed)
+        tokens = tokens + self.mlp(self.norm2(tokens))
+        return tokens.mT.unflatten(2, x.shape[2:]).contiguous(memory_format=torch.channels_last)
+
+
+class PerceptionNet(nn.Module):
+    """RGB [B,3,H,W], 0-1, sides multiples of 16 -> `Maps`."""
+
+    def __init__(self, config: PerceptionConfig | None = None):
+        super().__init__()
+        self.config = config = config or PerceptionConfig()
+        a, b, c, d = config.widths
+        self.stem = nn.Sequential(ConvNorm(12, a), ConvNorm(a, a))
+        self.quarter = nn.Sequential(ConvNorm(a, b, stride=2), Residual(b), Residual(b))
+        self.eighth = nn.Sequential(ConvNorm(b, c, stride=2), Residual(c))
+        self.sixteenth = ConvNorm(c, d, stride=2)
+        layers = range(config.attention_layers)
+        self.whole = nn.Sequential(*(Attention(d, config.attention_heads) for _ in layers))
+        self.facing = nn.Conv2d(d, 2, 1)
+        self.up = nn.ModuleList([ConvNorm(d, c, 1), ConvNorm(c, b, 1), ConvNorm(b, config.out_width, 1)])
+        self.skip = nn.ModuleList([ConvNorm(c, c, 1), ConvNorm(b, b, 1), ConvNorm(a, config.out_width, 1)])
+        self.merge = nn.ModuleList([Residual(c), Residual(b), ConvNorm(config.out_width, config.out_width)])
+        self.parts = nn.Conv2d(config.out_width, len(PART_OF_CLASS), 1)
+        self.sizes = (len(CATEGORIES), 2, HEATMAPS, 1)
+        self.rest = nn.Sequential(ConvNorm(b, b), nn.Conv2d(b, sum(self.sizes), 1))
+        self._start_at_rare()
+
+    def _start_at_rare(self) -> None:
+        """Peaks are rare: start there (Lin et al. 2017, section 4.1)."""
+        bias = torch.full((sum(self.sizes),), RARE_LOGIT)
+        bias[len(CATEGORIES) : len(CATEGORIES) + 2] = 0
+        bias[-1] = USUAL_LOG_DEPTH
+        assert isinstance(self.rest[1], nn.Conv2d)
+        self.rest[1].bias = nn.Parameter(bias)
+
+    def forward(self, pictures: Tensor) -> Maps:
+        x = F.pixel_unshuffle(pictures - 0.5, STRIDE).contiguous(memory_format=torch.channels_last)
+        maps = [self.stem(x)]
+        for stage in (self.quarter, self.eighth):
+            maps.append(stage(maps[-1]))
+        x = self.whole(self.sixteenth(maps[-1]))
+        facing, rest = self.facing(x), x
+        for level, (up, skip, merge) in enumerate(zip(self.up, self.skip, self.merge, strict=True)):
+            # Nearest, since the convolution after it smooths.
+            x = merge(F.interpolate(up(x), scale_factor=2.0, mode="nearest") + skip(maps.pop()))
+            if level == 1:
+                rest = self.rest(x)
+        centres, offsets, joints, depth = rest.split(self.sizes, 1)
+        return Maps(self.parts(x), centres, offsets, joints, depth[:, 0], facing)
+
+
+def channels_last(net: PerceptionNet) -> PerceptionNet:
+    """The same network with its weights in the order that convolutions on a CPU are fastest in; in place."""
+    return net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

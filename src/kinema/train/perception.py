@@ -1,0 +1,191 @@
+"""Train mini-perception: frames of the procedural world in, parts, subjects, joints and depth out.
+
+kinema train perception --capture cmu_train.npz --run runs/perception
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kinema.errors import InputError
+from kinema.extract.mini_perception import MiniPerception, load_perception, save_perception
+from kinema.extract.perception_net import JOINT_SLICES, Maps, PerceptionConfig, PerceptionNet, channels_last
+from kinema.train.loop import LoopConfig, rng_for, train
+from kinema.train.perception_data import (
+    Batch,
+    ClipPool,
+    ClipSource,
+    Frame,
+    change_place,
+    frames_of_clip,
+    make_batch,
+    spoil_looks,
+)
+from kinema.train.perception_score import score_perception
+from kinema.train.pmp import pick_precision
+
+BACKGROUND_WEIGHT = 0.5
+"""Of a background pixel beside one of a subject; most pixels are background."""
+JOINT_WEIGHT, CENTRE_WEIGHT, OFFSET_WEIGHT, DEPTH_WEIGHT, FACING_WEIGHT = 0.06, 0.015, 1.0, 0.2, 1.0
+"""Beside the parts' cross-entropy; heatmaps count by peak."""
+SUBJECT_CHANCE, BACKGROUND_CHANCE = 0.3, 0.1
+"""How often the parts' loss takes a pixel on or near a subject, and any other one, in a step."""
+
+
+@dataclass(frozen=True)
+class PerceptionTrainConfig:
+    """Train mini-perception. Run the same command again to go on after a stop."""
+
+    run: Path
+    """Folder for checkpoints and the log."""
+    capture: Path | None = None
+    """Human capture that moves the world's people, in the multi-clip npz schema; made-up motion without it."""
+    photographs: Path | None = None
+    """Folder of photographs for the world's backdrops."""
+    validation: Path | None = None
+    """Capture of other people for the numbers in the log."""
+    validation_photographs: Path | None = None
+    """Other photographs for them."""
+    validation_clips: int = 24
+    out: Path | None = None
+    """Where to write the finished weights (safetensors)."""
+    start: Path | None = None
+    """Weights to start from instead of random ones."""
+    batch: int = 32
+    """Frames a step."""
+    pool: int = 96
+    """Clips that frames are drawn from at a time."""
+    new_clips: int = 2
+    """Clips that are made a step."""
+    threads: int = 0
+    """CPU threads; 0 leaves torch's choice."""
+    device: str = "auto"
+    """auto takes a GPU where there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the convolutions; auto takes bfloat16 on a GPU and on a CPU that has instructions for it."""
+    model: PerceptionConfig = field(default_factory=PerceptionConfig)
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(steps=2500, learning_rate=2e-3, warmup=100, decay=0.85, ema=0.998)
+    )
+
+
+def perception_loss(maps: Maps, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
+    """The weighted terms; which pixels the parts are judged at is random."""
+    known = batch.log_depth.isfinite()
+    depth_off = (maps.log_depth.float() - batch.log_depth.nan_to_num()).abs()
+    aimed = batch.offsets[:, 0].isfinite()
+    offset_off = (maps.offsets.float() - batch.offsets.nan_to_num()).abs().sum(1)
+    turned = batch.facing[:, 0].isfinite()
+    facing_off = (maps.facing.float() - batch.facing.nan_to_num()).square().sum(1)
+    joints = sum(
+        _heatmap_loss(maps.joints[batch.holds[:, k], part], batch.joints[batch.holds[:, k], part])
+        for k, part in enumerate(JOINT_SLICES.values())
+    )
+    return {
+        "parts": _part_loss(maps.parts, batch.classes, batch.near, rng),
+        "joints": JOINT_WEIGHT * joints / batch.peaks[1],
+        "centres": CENTRE_WEIGHT * _heatmap_loss(maps.centres, batch.centres) / batch.peaks[0],
+        "offsets": OFFSET_WEIGHT * (offset_off * aimed).sum() / aimed.sum().clamp(min=1),
+        "depth": DEPTH_WEIGHT * (depth_off * known).sum() / known.sum().clamp(min=1),
+        "facing": FACING_WEIGHT * (facing_off * turned).sum() / turned.sum().clamp(min=1),
+    }
+
+
+def _heatmap_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits.float().contiguous(), truth, reduction="sum")
+
+
+def _part_loss(logits: Tensor, classes: Tensor, near: Tensor, rng: np.random.Generator) -> Tensor:
+    """Cross-entropy at random pixels of the picture, fewer of them where all around is background."""
+    chance = torch.where(near, SUBJECT_CHANCE, BACKGROUND_CHANCE)
+    drawn = torch.from_numpy(rng.random(tuple(classes.shape), np.float32)).to(chance.device) < chance
+    picture, row, column = drawn.nonzero(as_tuple=True)
+    weight = torch.ones(logits.shape[1], device=logits.device)
+    weight[0] = BACKGROUND_WEIGHT
+    found = upsampled_at(logits, picture, row, column)
+    return F.cross_entropy(found, classes[picture, row, column], weight)
+
+
+def upsampled_at(logits: Tensor, picture: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Logits [B,C,h,w] brought to twice their size by bilinear interpolation, at N pixels: [N,C] float32."""
+    height, width = logits.shape[2:]
+    rows = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
+    found = torch.zeros((), device=logits.device)
+    for far_row, far_column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        y = (row // 2 + far_row * (2 * (row % 2) - 1)).clamp(0, height - 1)
+        x = (column // 2 + far_column * (2 * (column % 2) - 1)).clamp(0, width - 1)
+        share = (0.25 if far_row else 0.75) * (0.25 if far_column else 0.75)
+        found = found + share * rows[(picture * height + y) * width + x].float()
+    return found
+
+
+def draw(pool: ClipPool, batch: int, step: int, seed: int) -> Batch:
+    """The batch of a step."""
+    rng = rng_for(seed, step)
+    frames = [change_place(f, rng) for f in pool.draw(step, batch, rng)]
+    return make_batch([replace(f, picture=spoil_looks(f.picture, rng)) for f in frames])
+
+
+def step_loss(
+    net: PerceptionNet, pool: ClipPool, config: PerceptionTrainConfig, step: int, precision: torch.dtype
+) -> Tensor:
+    """The sum of the terms on the batch of a step."""
+    device = net.parts.weight.device
+    batch = draw(pool, config.batch, step, config.loop.seed)
+    batch = Batch._make(v.to(device) for v in batch)
+    net.train()
+    pictures = batch.pictures.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        maps = net(pictures)
+    terms = perception_loss(maps, batch, rng_for(config.loop.seed + 1, step))
+    return torch.stack(list(terms.values())).sum()
+
+
+def held_out_frames(world: ClipSource, clips: int, every: int = 4) -> list[Frame]:
+    """Every fourth frame of the first clips of the held-out world."""
+    return [f for index in range(clips) for f in frames_of_clip(world.sample(index))[::every]]
+
+
+def train_perception(config: PerceptionTrainConfig) -> Path:
+    """Train, resume or finish; -> the path of the weights."""
+    from kinema.world.sampler import World
+
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
+    device = torch.device(name)
+    for path in (config.capture, config.photographs, config.validation, config.validation_photographs, config.start):
+        if path is not None and not path.exists():
+            raise InputError(path, "does not exist", expected="a file or folder")
+    pool = ClipPool(
+        World.load(config.capture, config.photographs, "train"),
+        config.pool,
+        config.new_clips,
+        config.loop.seed * 1_000_000,
+    )
+    other = World.load(config.validation, config.validation_photographs, "test")
+    held_out = held_out_frames(other, config.validation_clips)
+    torch.manual_seed(config.loop.seed)
+    net = PerceptionNet(config.model)
+    if config.start:
+        net.load_state_dict(load_perception(config.start).state_dict())
+    channels_last(net.to(device))
+    precision = pick_precision(config.precision, device)
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        assert isinstance(model, PerceptionNet)
+        return score_perception(MiniPerception(copy.deepcopy(model)), held_out)
+
+    train(net, lambda step: step_loss(net, pool, config, step, precision), config.loop, config.run, evaluate)
+    out = config.out or config.run / "perception.safetensors"
+    save_perception(net, out, {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)})
+    return out

@@ -40,7 +40,7 @@ def bootstrap_interval(values: Float[np.ndarray, " N"], statistic: Statistic = "
 
 
 def paired_difference_interval(
-    a: Float[np.ndarray, " N"], b: Float[np.ndarray, " N"], statistic: Statistic = "mean", seed: int = 42
+    a: Float[np.ndarray, " N"], b: Float[np.ndarray, " M"], statistic: Statistic = "mean", seed: int = 42
 ) -> Interval:
     """Mean or median of a - b over the same clips, clip by clip: 0 outside the interval is a clear difference."""
     if len(a) == 0 or len(a) != len(b):

@@ -22,7 +22,7 @@ HIT_SHARE = 0.12
 
 def part_miou(
     condition: UInt8[np.ndarray, "T H W"],
-    found: UInt8[np.ndarray, "T H W"],
+    found: UInt8[np.ndarray, "T2 H2 W2"],
     within: Bool[np.ndarray, "T H W"] | None = None,
 ) -> float:
     """Mean intersection over union of the parts, 0-1, higher is better. At least 30 clips for a mean over clips.
@@ -49,7 +49,7 @@ def part_miou(
     return float((overlap / union).mean())
 
 
-def flow_error_px(video: UInt8[np.ndarray, "T H W 3"], truth: UInt8[np.ndarray, "T H W 3"]) -> float:
+def flow_error_px(video: UInt8[np.ndarray, "T H W 3"], truth: UInt8[np.ndarray, "T2 H2 W2 3"]) -> float:
     """Mean end-point difference of the two videos' optical flow, px a frame, lower is better. At least 30 clips.
 
     It grows with the size of the picture: compare at equal sizes. Source: end-point error (Baker et al. 2011,
@@ -59,7 +59,7 @@ def flow_error_px(video: UInt8[np.ndarray, "T H W 3"], truth: UInt8[np.ndarray, 
     return float(np.linalg.norm(optical_flow(video) - optical_flow(truth), axis=-1).mean())
 
 
-def pixel_mse(video: UInt8[np.ndarray, "T H W 3"], truth: UInt8[np.ndarray, "T H W 3"]) -> float:
+def pixel_mse(video: UInt8[np.ndarray, "T H W 3"], truth: UInt8[np.ndarray, "T2 H2 W2 3"]) -> float:
     """Mean squared difference of RGB values on a scale of 0-1, lower is better. At least 30 clips."""
     check_same_shape(video, truth)
     return float(np.square(video.astype(np.float32) - truth).mean(dtype=np.float64)) / 255**2

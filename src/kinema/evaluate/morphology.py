@@ -267,7 +267,7 @@ def _extra(
             enough = np.maximum(sizeable[frame], SECOND_SHARE * found.area[index[0]])
             leaders: list[np.ndarray] = []
             for box in found.box[index[found.area[index] >= enough]]:
-                if all(_length(_around(box, other)) > limit for other in leaders):
+                if all(_length(_around(box, other)[None])[0] > limit for other in leaders):
                     leaders.append(box)
             extra[frame] |= len(leaders) > count
     return extra
@@ -281,7 +281,7 @@ def _torn(
     torn, filled = np.zeros(len(sizeable), bool), (group.parts > 0) | group.others
     for part, found in pieces.items():
         holds = _Holder(group.parts, HANGS_ON.get(part, ()), pieces)
-        for frame, main in zip(*np.unique(found.frame, return_index=True), strict=True):
+        for frame, main in zip(*(x.tolist() for x in np.unique(found.frame, return_index=True)), strict=True):
             if torn[frame] or found.area[main] < sizeable[frame]:
                 continue
             blob, home = int(found.blob[main]), homes[frame]
@@ -385,8 +385,9 @@ def _diagonals(own: np.ndarray) -> np.ndarray:
     return np.hypot(*spans)
 
 
-def _length(box: np.ndarray) -> np.ndarray:
-    return np.hypot(box[..., 2] - box[..., 0], box[..., 3] - box[..., 1])
+def _length(boxes: np.ndarray) -> np.ndarray:
+    """[N] px, diagonals of boxes [N,4]."""
+    return np.hypot(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
 
 
 def _around(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ be put beside VBench's own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -34,7 +35,7 @@ Features = Callable[[UInt8[np.ndarray, "T H W 3"], Bool[np.ndarray, "T H W"]], F
 """From frames and the pixels that count to one vector a frame; zeros for a frame in which none does."""
 
 
-def psnr_db(video: UInt8[np.ndarray, "T H W 3"], truth: UInt8[np.ndarray, "T H W 3"]) -> float:
+def psnr_db(video: UInt8[np.ndarray, "T H W 3"], truth: UInt8[np.ndarray, "T2 H2 W2 3"]) -> float:
     """Peak signal-to-noise ratio, dB, higher is better; infinite for equal videos. At least 30 clips.
 
     Of the squared error of the whole clip, not the mean of the frames' ratios: one exact frame, as the first of
@@ -44,7 +45,7 @@ def psnr_db(video: UInt8[np.ndarray, "T H W 3"], truth: UInt8[np.ndarray, "T H W
     return float("inf") if error == 0 else float(-10 * np.log10(error))
 
 
-def ssim(video: UInt8[np.ndarray, "T H W 3"], truth: UInt8[np.ndarray, "T H W 3"]) -> float:
+def ssim(video: UInt8[np.ndarray, "T H W 3"], truth: UInt8[np.ndarray, "T2 H2 W2 3"]) -> float:
     """Structural similarity, at most 1, higher is better; mean over frames. At least 30 clips.
 
     Grey, Gaussian window of 11x11 px (sigma 1.5), where it lies wholly inside the picture. Source: Wang et al. 2004.
@@ -69,16 +70,16 @@ def _ssim_of_pair(a: Float[np.ndarray, "H W"], b: Float[np.ndarray, "H W"]) -> f
     return float((likeness / ((mean_a**2 + mean_b**2 + SSIM_C1) * (spread + SSIM_C2))).mean())
 
 
-def lpips_distance(video: UInt8[np.ndarray, "T H W 3"], truth: UInt8[np.ndarray, "T H W 3"]) -> float:
+def lpips_distance(video: UInt8[np.ndarray, "T H W 3"], truth: UInt8[np.ndarray, "T2 H2 W2 3"]) -> float:
     """Learned perceptual distance on AlexNet, lower is better; mean over frames. At least 30 clips.
 
     Source: Zhang et al. 2018, by their package `lpips` 0.1. It is not among kinema's requirements, and AlexNet's
     weights come by network: raises InputError, saying how to get them, where either is missing; downloads nothing.
     """
-    import torch
-
     check_same_shape(video, truth)
     model = _lpips_model()
+    import torch
+
     with torch.inference_mode():
         pairs = [torch.from_numpy(v).permute(0, 3, 1, 2).float() / 127.5 - 1 for v in (video, truth)]
         return float(model(*pairs).mean())
@@ -86,15 +87,14 @@ def lpips_distance(video: UInt8[np.ndarray, "T H W 3"], truth: UInt8[np.ndarray,
 
 @cache
 def _lpips_model():
-    import torch
-
     try:
         import lpips  # pyright: ignore[reportMissingImports]
     except (ImportError, RuntimeError) as error:
         # torchvision, which it imports, raises RuntimeError beside a torch of another build.
         mend = "pip install lpips torchvision, in builds that fit torch"
         raise InputError("lpips", f"the package cannot be imported ({error})", mend=mend) from None
-    weights = Path(torch.hub.get_dir()) / "checkpoints" / "alexnet-owt-7be5be79.pth"
+    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
+    weights = Path(home).expanduser() / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth"
     if not weights.is_file():
         mend = "with a network, once: python -c 'import lpips; lpips.LPIPS(net=\"alex\")'"
         raise InputError("lpips", f"AlexNet's weights are not at {weights}", mend=mend)

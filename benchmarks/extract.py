@@ -132,7 +132,9 @@ def run(world: World, clips: int, noise_px: float, perception: bool, first: int 
         seconds.append(time.process_time() - began)
         for stage, config in (("lifter", FitConfig(steps=0)), ("fit", FitConfig())):
             began = time.process_time()
-            found, placed = fit_bodies(bodies, cameras, clip.video.fps, observation.depth_m, config=config)
+            found, placed = fit_bodies(
+                bodies, cameras, clip.video.fps, observation.depth_m, observation.part_ids, config=config
+            )
             if stage == "fit":
                 per_clip.append((time.process_time() - began) / len(bodies))
                 true_down, down = (

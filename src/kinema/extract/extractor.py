@@ -59,8 +59,8 @@ def extract(
     alive = [k for k, t in enumerate(tracks) if t.category != "object"]
     held = None if hold_first is None else [hold_first[k] for k in alive]
     bodies, cameras = fit_bodies(
-        [tracks[k] for k in alive], cameras, video.fps, observation.depth_m, known, held
-    )  # fmt: skip
+        [tracks[k] for k in alive], cameras, video.fps, observation.depth_m, observation.part_ids, known, held
+    )
     scale = _depth_scale([tracks[k] for k in alive], bodies, cameras, observation.depth_m)
     motions: dict[int, BodyMotion | ObjectMotion] = dict(zip(alive, bodies, strict=True))
     for k, track in enumerate(tracks):

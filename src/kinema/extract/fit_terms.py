@@ -11,11 +11,13 @@ standard deviations below, so that terms add up as negative log likelihoods.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from kinema.body.model import forward_kinematics
+from kinema.body.skeleton import JOINT_PARTS, PARTS
 from kinema.extract.lifter import LIFTED_PARENTS, Lifter, shipped_lifter
 from kinema.geometry import rotvec_to_rotmat
 from kinema.types import Category
@@ -41,6 +43,8 @@ LOWEST_JOINT_M = {"human": 0.025, "animal": 0.045}
 """Height of the ball of a standing foot, and of the joint in a standing paw."""
 SEEN_DEPTH_SIGMA, SEEN_DEPTH_OUTLIER = 0.1, 3.0
 """Estimated depth of a subject, its logarithm against the others'."""
+LIMB_WORDS = ("arm", "leg", "thigh", "shin")
+"""In the names of parts whose middles are compared: long, and the same from all sides."""
 HELD_SHARE = 0.1
 """Where the first pose is known, it may change by this share of what it otherwise may."""
 
@@ -50,6 +54,7 @@ class Evidence:
     """What was seen of one subject, and where its fit starts. T frames, J joints that are lifted.
 
     rays [T,J,2] in each frame's own camera    confidence [T,J]; 0 where it is absent
+    middle_rays [T,P,2], middle_confidence [T,P]  the same of the middles of the limbs' parts, as they are seen in the mask
     focal_share [T]  focal length / longer side of the picture
     turn [T,3,3], move [T,3]  reference frame -> camera of each frame
     seen_log_depth [T]  of its mask, up to a common constant; NaN where unknown
@@ -60,6 +65,8 @@ class Evidence:
     category: Category
     rays: Tensor
     confidence: Tensor
+    middle_rays: Tensor
+    middle_confidence: Tensor
     focal_share: Tensor
     turn: Tensor
     move: Tensor
@@ -114,10 +121,27 @@ def posed(evidence: Evidence, moves: Moves, lifter: Lifter | None = None) -> Pos
     return Posed(local, root, betas, points)
 
 
+@cache
+def limb_middles(category: str) -> tuple[list[int], Tensor]:
+    """Part ids of the limbs [P], and the weights [P,J] of the joints whose mean is about the middle of that part: that of
+    the bones in it."""
+    parents, parts = LIFTED_PARENTS[category], JOINT_PARTS[category]
+    limbs = sorted({part for part in parts if any(word in PARTS[int(part)] for word in LIMB_WORDS)})
+    weights = torch.zeros(len(limbs), len(parents))
+    for joint, above in enumerate(parents):
+        if above >= 0 and parts[above] in limbs:
+            weights[limbs.index(parts[above]), [joint, above]] += 0.5
+    held = weights.sum(1) > 0
+    kept = [int(part) for part, any_bone in zip(limbs, held, strict=True) if any_bone]
+    return kept, weights[held] / weights[held].sum(1, keepdim=True)
+
+
 def reprojection(evidence: Evidence, points: Tensor) -> Tensor:
-    """[T,J] distance of projected joints from where they were seen, as a share of the picture's longer side."""
+    """[T,J+P] distance of projected joints and limb middles from where they were seen, as a share of the picture's longer
+    side."""
+    points = torch.cat([points, limb_middles(evidence.category)[1] @ points], 1)
     seen = (evidence.turn[:, None] @ points[..., None])[..., 0] + evidence.move[:, None]
-    away = seen[..., :2] / seen[..., 2:].clamp_min(0.1) - evidence.rays
+    away = seen[..., :2] / seen[..., 2:].clamp_min(0.1) - torch.cat([evidence.rays, evidence.middle_rays], 1)
     return (away.square().sum(-1) + 1e-12).sqrt() * evidence.focal_share[:, None]
 
 
@@ -128,7 +152,7 @@ def geman_mcclure(squares: Tensor, reach: float) -> Tensor:
 
 def subject_energy(evidence: Evidence, moves: Moves, body: Posed) -> Tensor:
     """What one subject contributes by itself."""
-    weight = evidence.confidence.square()
+    weight = torch.cat([evidence.confidence, evidence.middle_confidence], 1).square()
     weight = torch.cat([weight[:1] * FIRST_FRAME_WEIGHT, weight[1:]])
     picture = geman_mcclure((reprojection(evidence, body.points) / PIXEL_SIGMA_SHARE).square(), OUTLIER_SIGMAS)
     rate = 8.0 / evidence.fps

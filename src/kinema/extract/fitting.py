@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from kinema.body.skeleton import BODY_JOINT_COUNT
@@ -29,10 +29,11 @@ from kinema.extract.fit_terms import (
     depth_energy,
     floor_energy,
     held,
+    limb_middles,
     posed,
     subject_energy,
 )
-from kinema.extract.lifter import LIFTED_BETAS, LIFTED_PARENTS, shipped_lifter
+from kinema.extract.lifter import LIFTED_BETAS, LIFTED_PARENTS, lift_twice, shipped_lifter
 from kinema.extract.observation import Track
 from kinema.geometry import rot6d_to_rotmat, rotmat_to_rotvec, rotvec_to_rotmat
 from kinema.types import JOINT_COUNT, BodyMotion, Cameras, Category
@@ -42,6 +43,11 @@ LARGEST_TURN_RAD = float(np.radians(40))
 """Up to here a camera's turns are taken out before lifting; beyond, each frame is lifted as its own camera sees it."""
 HEIGHT_SIGMA = 0.3
 """Of the logarithm of the camera's height over the floor; weak, the bodies' size says more."""
+
+LEAST_PART_SHARE = 10 / 128**2
+"""Parts of fewer pixels, as a share of the longer side squared, have no middle to go by."""
+PART_CONFIDENCE = 0.5
+"""Of a part's middle, as of a keypoint: something may hide half of the part."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ def fit_bodies(
     cameras: Cameras,
     fps: float,
     depth_m: Float[np.ndarray, "T H W"] | None = None,
+    part_ids: UInt8[np.ndarray, "T H W"] | None = None,
     cameras_known: bool = False,
     hold_first: Sequence[BodyMotion | None] | None = None,
     config: FitConfig = FitConfig(),
@@ -64,6 +71,7 @@ def fit_bodies(
     """Tracks of people and animals -> their motions, in order, and the cameras in the same world.
 
     depth_m        estimated, up to a scale; says who is in front
+    part_ids       where parts are seen; the middles of the limbs' are fitted besides the keypoints
     cameras_known  the cameras stand where they say; otherwise only how they move is taken from them, and the first one is
                    level, its height and pitch are found, and the middle of all subjects is at x = z = 0
     hold_first     for each track, a motion whose first frame and shape are right; where the cameras are known its place is
@@ -75,7 +83,7 @@ def fit_bodies(
             raise InputError("fit_bodies", f"{track.label!r} has no joints", "people or animals", "use object_motion")
     if not tracks:
         return (), cameras
-    evidence, pitches = zip(*(_look(track, cameras, fps, depth_m) for track in tracks), strict=True)
+    evidence, pitches = zip(*(_look(track, cameras, fps, depth_m, part_ids) for track in tracks), strict=True)
     evidence = list(evidence)
     first = cameras.T_camera_world[0].astype(np.float64)
     for i, motion in enumerate(hold_first or ()):
@@ -100,11 +108,13 @@ def _up(pitch: Tensor) -> Tensor:
     return torch.stack([0 * pitch, -pitch.cos(), -pitch.sin()])
 
 
-def _look(track: Track, cameras: Cameras, fps: float, depth_m: np.ndarray | None) -> tuple[Evidence, float]:
+def _look(
+    track: Track, cameras: Cameras, fps: float, depth_m: np.ndarray | None, part_ids: np.ndarray | None
+) -> tuple[Evidence, float]:
     """A track as rays, lifted; and the pitch [rad] that the lifter sees."""
     category: Category = "human" if track.category == "human" else "animal"
-    rays = (track.keypoints_px - cameras.K[:, None, :2, 2]) / cameras.K[:, None, [0, 1], [0, 1]]
-    rays_t = torch.from_numpy(rays.astype(np.float32))
+    rays_t = _rays(track.keypoints_px, cameras)
+    middles_px, middle_confidence = _part_middles(track, category, part_ids)
     shown = track.present[:, None] * np.clip(track.keypoint_confidence, 0, 1)
     confidence = torch.from_numpy(shown.astype(np.float32))
     turn, move = (torch.from_numpy(v.astype(np.float32)) for v in _relative(cameras))
@@ -113,7 +123,8 @@ def _look(track: Track, cameras: Cameras, fps: float, depth_m: np.ndarray | None
     ahead = torch.cat([rays_t, torch.ones_like(rays_t[..., :1])], -1) @ straight
     lifter = shipped_lifter(category)
     with torch.inference_mode():
-        lift = lifter((ahead[..., :2] / ahead[..., 2:].clamp_min(0.1))[None], confidence[None], torch.tensor([fps]))
+        level = (ahead[..., :2] / ahead[..., 2:].clamp_min(0.1))[None]
+        lift = lift_twice(lifter, level, confidence[None], torch.tensor([fps]))
         back = turn.mT @ straight
         local = rot6d_to_rotmat(lift.rot6d[0])
         local[:, 0] = back @ local[:, 0]
@@ -123,10 +134,33 @@ def _look(track: Track, cameras: Cameras, fps: float, depth_m: np.ndarray | None
     focal_share = torch.from_numpy((cameras.K[:, 0, 0] / max(cameras.image_hw)).astype(np.float32))
     seen = torch.from_numpy(_seen_log_depth(track, depth_m).astype(np.float32))
     evidence = Evidence(
-        category, rays_t, confidence, focal_share, turn, move, seen,
+        category, rays_t, confidence, _rays(middles_px, cameras), middle_confidence, focal_share, turn, move, seen,
         local.clone(), root.clone(), lift.betas[0].clone(), sigma, BETA_SIGMA, fps,
     )  # fmt: skip
     return evidence, float(lift.pitch_rad[0])
+
+
+def _rays(pixels: np.ndarray, cameras: Cameras) -> Tensor:
+    """[T,N,2] pixels -> where they lie on the plane z = 1 of each frame's camera."""
+    rays = (pixels - cameras.K[:, None, :2, 2]) / cameras.K[:, None, [0, 1], [0, 1]]
+    return torch.from_numpy(rays.astype(np.float32))
+
+
+def _part_middles(track: Track, category: Category, part_ids: np.ndarray | None) -> tuple[np.ndarray, Tensor]:
+    """[T,P,2] pixels: the middles of the limbs' parts in a track's mask; [T,P] how far to trust them."""
+    parts, _ = limb_middles(category)
+    middles = np.zeros((len(track.present), len(parts), 2))
+    confidence = torch.zeros(middles.shape[:2])
+    if part_ids is None:
+        return middles, confidence
+    least = LEAST_PART_SHARE * max(part_ids.shape[1:]) ** 2
+    for t in np.flatnonzero(track.present):
+        rows, columns = np.nonzero(track.masks[t])
+        found = part_ids[t, rows, columns]
+        count, x, y = (np.bincount(found, weights, 256)[parts] for weights in (None, columns + 0.5, rows + 0.5))
+        middles[t] = np.stack([x, y], -1) / np.maximum(count, 1)[:, None]
+        confidence[t] = torch.from_numpy(np.where(count >= least, PART_CONFIDENCE, 0.0)).float()
+    return middles, confidence
 
 
 def _relative(cameras: Cameras) -> tuple[np.ndarray, np.ndarray]:

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from kinema.atomic import atomic_path
 from kinema.body.model import forward_kinematics, load_body
-from kinema.body.skeleton import BODY_JOINT_COUNT, PARENTS
+from kinema.body.skeleton import BODY_JOINT_COUNT, PARENTS, mirror_permutation
 from kinema.checkpoints import ASSETS
 from kinema.errors import InputError
-from kinema.geometry import rot6d_to_rotmat
+from kinema.geometry import rot6d_to_rotmat, rotmat_to_rot6d
 from kinema.types import BETA_COUNT, Category
 
 WEIGHTS = {category: ASSETS / "lifter" / f"{category}.safetensors" for category in ("human", "animal")}
@@ -133,6 +133,23 @@ class Lifter(nn.Module):
         bones = self.bones_of(lift.betas)[:, None].expand(-1, lift.root_m.shape[1], -1, -1)
         rotmat = rot6d_to_rotmat(lift.rot6d)
         return forward_kinematics(rotmat, bones, lift.root_m, LIFTED_PARENTS[self.config.category])[0]
+
+
+def lift_twice(model: Lifter, rays: Tensor, confidence: Tensor, fps: Tensor) -> Lift:
+    """The mean of what the lifter says of a clip and of its mirror image; arguments and answer as `Lifter.forward`."""
+    twin = torch.from_numpy(mirror_permutation(model.config.category)[: model.joints])
+    mirror = rays.new_tensor([-1.0, 1.0])
+    one = model(rays, confidence, fps)
+    other = model(rays[:, :, twin] * mirror, confidence[:, :, twin], fps)
+    # x -> -x on both sides of a matrix: its first two columns are (a, b, c, d, e, f) -> (a, -b, -c, -d, e, f).
+    signs = rays.new_tensor([1.0, -1, -1, -1, 1, 1])
+    back = rotmat_to_rot6d(rot6d_to_rotmat(other.rot6d[:, :, twin] * signs))
+    return Lift(
+        (rotmat_to_rot6d(rot6d_to_rotmat(one.rot6d)) + back) / 2,
+        (one.root_m + other.root_m * rays.new_tensor([-1.0, 1, 1])) / 2,
+        (one.betas + other.betas) / 2,
+        (one.pitch_rad + other.pitch_rad) / 2,
+    )
 
 
 def observe(rays: Tensor, confidence: Tensor, fps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

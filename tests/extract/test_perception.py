@@ -6,23 +6,26 @@ import numpy as np
 import pytest
 import torch
 
-from kinema.body.skeleton import PART_IDS
+from kinema.body.skeleton import BODY_JOINTS, PART_IDS
 from kinema.errors import InputError
 from kinema.extract.detection import Detection
 from kinema.extract.instances import box_of_mask, find_instances, find_keypoints
 from kinema.extract.keypoints import Keypoints
-from kinema.extract.mini_perception import SIDE_PX, Fit, MiniPerception, load_perception, save_perception
+from kinema.extract.mini_perception import SIDE_PX, Fit, MiniPerception, load_perception, look, save_perception
 from kinema.extract.observation import KEYPOINTS
 from kinema.extract.observe import Sight, follow, observe
 from kinema.extract.perception_net import (
     CATEGORIES,
     CLASS_OF_PART,
+    CLASS_TWIN,
     COARSE,
     HEATMAPS,
     JOINT_SLICES,
+    JOINT_TWIN,
     PART_OF_CLASS,
     PerceptionConfig,
     PerceptionNet,
+    mirrored,
 )
 from kinema.types import Video
 
@@ -203,6 +206,21 @@ def test_one_network_answers_all_questions_at_any_size():
     for track in seen.tracks:
         assert track.keypoints_px.shape == (3, len(KEYPOINTS[track.category]), 2)
         assert (track.masks.any((1, 2)) == track.present).all()
+
+
+def test_the_mirror_image_of_a_picture_has_its_sides_exchanged():
+    torch.manual_seed(0)
+    net = PerceptionNet(SMALL).eval()
+    frames = np.random.default_rng(0).integers(0, 256, (1, 128, 128, 3), np.uint8)
+    seen, other = look(net, frames), look(net, np.ascontiguousarray(frames[:, :, ::-1]))
+    twin = PART_OF_CLASS[CLASS_TWIN[CLASS_OF_PART[seen.part_ids[:, :, ::-1]]]]
+    assert (twin == other.part_ids).mean() > 0.99
+    assert (seen.part_ids != 0).any()
+    assert np.allclose(seen.heatmaps[:, JOINT_TWIN, :, ::-1], other.heatmaps, atol=1e-4)
+    maps = net(torch.rand(1, 3, 32, 32))
+    for there, back in zip(maps, mirrored(mirrored(maps)), strict=True):
+        assert torch.equal(there, back)
+    assert JOINT_TWIN[BODY_JOINTS.index("left_wrist")] == BODY_JOINTS.index("right_wrist")
 
 
 def test_weights_come_back_and_others_are_refused(tmp_path: Path):

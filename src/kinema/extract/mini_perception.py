@@ -23,7 +23,16 @@ from kinema.errors import InputError
 from kinema.extract.detection import Detection
 from kinema.extract.instances import Instance, box_of_mask, find_instances, find_keypoints
 from kinema.extract.keypoints import Keypoints
-from kinema.extract.perception_net import COARSE, PART_OF_CLASS, STRIDE, PerceptionConfig, PerceptionNet, channels_last
+from kinema.extract.perception_net import (
+    COARSE,
+    PART_OF_CLASS,
+    STRIDE,
+    Maps,
+    PerceptionConfig,
+    PerceptionNet,
+    channels_last,
+    mirrored,
+)
 
 PERCEPTION_WEIGHTS = ASSETS / "mini_perception" / "perception.safetensors"
 """The shipped weights; how they were trained and what they score: `docs/perception.md`."""
@@ -151,7 +160,9 @@ def look(net: PerceptionNet, frames: UInt8[np.ndarray, "T H W 3"]) -> Seen:
     parts, heat, depth, instances = [], [], [], []
     for start in range(0, len(frames), BATCH):
         pictures = torch.from_numpy(np.stack([fit.there(f) for f in frames[start : start + BATCH]]))
-        maps = net((pictures.permute(0, 3, 1, 2).to(weight.device) / 255).to(weight.dtype))
+        light = (pictures.permute(0, 3, 1, 2).to(weight.device) / 255).to(weight.dtype)
+        # The mean of what it says of a picture and of its mirror image is better than either.
+        maps = Maps._make((a + b) / 2 for a, b in zip(net(light), mirrored(net(light.flip(-1))), strict=True))
         logits = F.interpolate(maps.parts.float(), scale_factor=STRIDE, mode="bilinear", align_corners=False)
         part_ids = PART_OF_CLASS[logits.argmax(1).cpu().numpy()]
         offsets = F.interpolate(maps.offsets.float(), scale_factor=COARSE, mode="bilinear", align_corners=False)

@@ -31,6 +31,17 @@ RARE_LOGIT, USUAL_LOG_DEPTH = -5.0, 1.5
 """Where the heatmaps and the depth start."""
 
 
+def _twins(names: tuple[str, ...]) -> np.ndarray:
+    """[N] index of each name's twin on the other side; itself in the middle."""
+    other = {name: name.replace("left_", "*").replace("right_", "left_").replace("*", "right_") for name in names}
+    return np.array([names.index(other[name]) for name in names])
+
+
+CLASS_TWIN = _twins(tuple(PARTS[int(p)] for p in PART_OF_CLASS)).astype(np.uint8)
+JOINT_TWIN = np.concatenate([_twins(KEYPOINTS[c]) + JOINT_SLICES[c].start for c in ("human", "animal")])
+"""Index of each class's and each heatmap's twin on the other side of the body; itself in the middle."""
+
+
 class Maps(NamedTuple):
     """What the network says of B pictures: parts at half their size, all else at a quarter, h x w.
 
@@ -49,6 +60,13 @@ class Maps(NamedTuple):
     joints: Tensor
     log_depth: Tensor
     facing: Tensor
+
+
+def mirrored(maps: Maps) -> Maps:
+    """What the maps say of a picture -> what they say of its mirror image, in which left limbs are right ones."""
+    parts, centres, offsets, joints, log_depth, facing = (m.flip(-1) for m in maps)
+    offsets, facing = (m * m.new_tensor(sign)[:, None, None] for m, sign in ((offsets, (-1, 1)), (facing, (1, -1))))
+    return Maps(parts[:, CLASS_TWIN.tolist()], centres, offsets, joints[:, JOINT_TWIN.tolist()], log_depth, facing)
 
 
 @dataclass(frozen=True)

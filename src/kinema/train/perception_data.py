@@ -15,9 +15,17 @@ import torch
 from jaxtyping import Bool, Float32, UInt8
 from torch import Tensor
 
-from kinema.body.skeleton import PARTS
 from kinema.extract.observation import KEYPOINTS
-from kinema.extract.perception_net import CATEGORIES, CELL, CLASS_OF_PART, COARSE, HEATMAPS, JOINT_SLICES, PART_OF_CLASS
+from kinema.extract.perception_net import (
+    CATEGORIES,
+    CELL,
+    CLASS_OF_PART,
+    CLASS_TWIN,
+    COARSE,
+    HEATMAPS,
+    JOINT_SLICES,
+    JOINT_TWIN,
+)
 from kinema.types import BodyMotion
 from kinema.world.clip import WorldClip
 
@@ -31,16 +39,6 @@ SCALES, TURN_RAD, SHIFT = (0.85, 1.6), 0.12, 0.1
 """Smallest and largest zoom; turn; shift as a share of the side."""
 SPOILT_SHARE = 0.5
 """How many pictures have their looks spoilt."""
-
-
-def _twins(names: tuple[str, ...]) -> np.ndarray:
-    """[N] index of each name's twin on the other side; itself in the middle."""
-    other = {name: name.replace("left_", "*").replace("right_", "left_").replace("*", "right_") for name in names}
-    return np.array([names.index(other[name]) for name in names])
-
-
-CLASS_TWIN = _twins(tuple(PARTS[int(p)] for p in PART_OF_CLASS)).astype(np.uint8)
-JOINT_TWIN = np.concatenate([_twins(KEYPOINTS[c]) + JOINT_SLICES[c].start for c in ("human", "animal")])
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import numpy as np
 from kinema.extract.detection import Detection
 from kinema.extract.instances import box_of_mask
 from kinema.extract.observe import Perception
-from kinema.extract.perception_net import CATEGORIES, CLASS_OF_PART, JOINT_SLICES, PART_OF_CLASS
-from kinema.train.perception_data import CLASS_TWIN, Frame
+from kinema.extract.perception_net import CATEGORIES, CLASS_OF_PART, CLASS_TWIN, JOINT_SLICES, PART_OF_CLASS
+from kinema.train.perception_data import Frame
 
 LEAST_PIXELS = 40
 PCK_SHARE = 0.05

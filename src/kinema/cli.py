@@ -1,19 +1,18 @@
 """The command line: one function a verb; tyro makes the flags from its signature and the help from its docstring.
 
-Heavy modules are imported inside the verbs, so that `kinema --help` answers at once. What a user got wrong is printed
-without a traceback and ends with status 2; control-C ends with 130.
+The verbs for motion are here, those for video in `cli_video.py`, those that train in `cli_train.py`. Heavy modules are
+imported inside the verbs, so that `kinema --help` answers at once. What a user got wrong is printed without a traceback
+and ends with status 2; control-C ends with 130.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -21,34 +20,34 @@ from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
 
 from kinema.atomic import clean_up_when_told_to_stop
+from kinema.cli_train import TRAINABLE, train_command
+from kinema.cli_video import evaluate, generate, sample
+from kinema.console import (
+    MOTION_SUFFIXES,
+    PLOT_SUFFIXES,
+    VIDEO_SUFFIXES,
+    BodyFile,
+    Input,
+    Output,
+    check_output,
+    count_frames,
+    describe,
+    load_licensed,
+    option,
+    parse_frames,
+    parse_size,
+    say,
+    with_progress,
+    working,
+)
 from kinema.errors import InputError
 
-if TYPE_CHECKING:
-    from kinema.body.model import BodyModel
-    from kinema.types import BodyMotion
-    from kinema.video import Frame
-
 MapName = Literal["parts", "mask", "depth", "normals", "openpose", "shaded"]
-MOTION_SUFFIXES = (".npz", ".bvh", ".glb", ".gltf")
-VIDEO_SUFFIXES = (".mp4", ".png", "")
-"""The last two: a folder with a PNG a frame."""
-PLOT_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
-DESCRIPTION = """Human and animal motion: say what is wrong with it, mend it, draw it into control videos.
-$ kinema diagnose capture.bvh
+DESCRIPTION = """Direct the motion in video diffusion: animate a picture, mend motion, draw control videos.
+$ kinema generate photo.jpg --out video.mp4 --prompt "a man waves" --drag right_hand 60,70 40,30
 $ kinema refine capture.bvh --out clean.npz --prompt "a man walks"
 $ kinema render clean.npz --out parts.mp4 --map parts
 """
-
-
-def option(metavar: str, unset: str = "optional") -> Any:
-    """How an option that may be left out shows in the help."""
-    return arg(metavar=metavar, help_behavior_hint=f"({unset})")
-
-
-Input = Annotated[Positional[Path], arg(name="in", metavar="IN")]
-Output = Annotated[Path, arg(metavar="OUT")]
-BodyFile = Annotated[Path | None, option("FILE", "default: the built-in body")]
-"""Which body the betas and `trans` of a file belong to."""
 
 
 def refine(
@@ -240,98 +239,7 @@ def doctor() -> None:
         raise SystemExit(1)
 
 
-COMMANDS = (refine, render, diagnose, convert, retarget, doctor)
-
-
-def train_pmp() -> None:
-    """Train the motion prior; the same command again goes on after a stop.
-
-    $ kinema train pmp --capture cmu_train.npz --validation cmu_val.npz --run runs/pmp
-    """
-
-
-def _train_pmp_command() -> Callable[..., None]:
-    """The real `train pmp`: its flags come from a configuration that lies beside torch, hence only when asked for."""
-    from kinema.train.pmp import PmpTrainConfig
-    from kinema.train.pmp import train_pmp as train
-
-    def command(config: Annotated[PmpTrainConfig, arg(name="")]) -> None:
-        logging.getLogger("kinema").setLevel(logging.INFO)
-        say(f"{train(config)}: the trained motion prior")
-
-    command.__doc__ = train_pmp.__doc__
-    command.__annotations__["config"] = Annotated[PmpTrainConfig, arg(name="")]
-    return command
-
-
-def check_output(path: Path, suffixes: Sequence[str]) -> None:
-    """Refuse a result that could not be written before any work is done for it."""
-    if path.suffix.lower() not in suffixes:
-        found = f"has the suffix {path.suffix!r}" if path.suffix else "has no suffix"
-        raise InputError(path, found, expected=f"one of {', '.join(s or 'a folder' for s in suffixes)}")
-    if path.suffix and path.is_dir():
-        raise InputError(path, "is a folder", expected="the name of a file to write")
-    if not path.parent.is_dir():
-        raise InputError(path, "its folder does not exist", mend=f"mkdir -p {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(path, "its folder cannot be written to", mend="choose another folder")
-
-
-def load_licensed(file: Path | None) -> BodyModel | None:
-    """The body of `--body`, which its suffix tells: SMAL comes as .pkl, SMPL-X as .npz. None for the built-in one."""
-    from kinema.body.model import load_body
-
-    return load_body("animal" if file.suffix.lower() == ".pkl" else "human", file) if file else None
-
-
-def parse_frames(text: str, frames: int) -> list[int]:
-    """'0,5-8,-1' or 'first,last' -> sorted frames in [0, frames); -1 is the last, ranges include both ends."""
-    expected = f"frames from 0 to {frames - 1}, such as 0,5-8,-1 or first,last"
-    chosen: set[int] = set()
-    for piece in re.sub(r"\s", "", text).replace("first", "0").replace("last", "-1").split(","):
-        match = re.fullmatch(r"(-?\d+)(?:-(-?\d+))?", piece)
-        if not match:
-            raise InputError("--hold", f"cannot read {piece!r} in {text!r}", expected)
-        ends = [int(end) for end in match.groups() if end is not None]
-        first, last = (end + frames if end < 0 else end for end in (ends[0], ends[-1]))
-        if not 0 <= first <= last < frames:
-            raise InputError("--hold", f"{piece} is not within the {frames} frames of the result", expected)
-        chosen.update(range(first, last + 1))
-    return sorted(chosen)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """'1024x576' -> (width, height)."""
-    match = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())
-    if not match:
-        raise InputError("--size", f"is {text!r}", expected="width x height in pixels, such as 1024x576")
-    width, height = (int(number) for number in match.groups())
-    if width % 2 or height % 2 or not (16 <= width <= 4096 and 16 <= height <= 4096):
-        raise InputError("--size", f"is {text!r}", expected="even numbers from 16 to 4096, which video files need")
-    return width, height
-
-
-def describe(motion: BodyMotion) -> str:
-    """'a human, 64 frames, 3.2 s at 20 fps'."""
-    seconds = len(motion) / motion.fps
-    return f"{motion.category}, {count_frames(len(motion))}, {seconds:.1f} s at {motion.fps:g} fps"
-
-
-def count_frames(frames: int) -> str:
-    """'64 frames', '1 frame'."""
-    return f"{frames} frame{'' if frames == 1 else 's'}"
-
-
-def say(message: str, err: bool = False) -> None:
-    """A line for the user, never wrapped, so that a path in it can be copied."""
-    Console(stderr=err).print(message, soft_wrap=True, markup=False, highlight=False)
-
-
-@contextmanager
-def working(what: str) -> Iterator[None]:
-    """A spinner on a terminal while something runs whose length is not known."""
-    with Console(stderr=True).status(f"{what} ..."):
-        yield
+COMMANDS = (generate, refine, render, diagnose, convert, retarget, evaluate, doctor)
 
 
 def listed(command: Callable, asked: Sequence[str]) -> str | None:
@@ -340,21 +248,18 @@ def listed(command: Callable, asked: Sequence[str]) -> str | None:
     return None if name in asked else (command.__doc__ or "").partition("\n")[0]
 
 
-def with_progress(frames: Iterable[Frame], total: int, what: str) -> Iterable[Frame]:
-    """The same frames, with a bar on a terminal."""
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(frames, what, total, console=console, disable=not console.is_terminal)
-
-
 def commands(argv: Sequence[str]) -> SubcommandApp:
-    app, train = SubcommandApp(), SubcommandApp()
+    app, train, world = SubcommandApp(), SubcommandApp(), SubcommandApp()
     for command in COMMANDS:
         app.command(name=command.__name__, help=listed(command, argv[:1]))(command)
-    pmp = _train_pmp_command() if list(argv[:2]) == ["train", "pmp"] else train_pmp
-    train.command(name="pmp", help=listed(train_pmp, argv[:2]))(pmp)
+    for name, command in TRAINABLE.items():
+        wanted = list(argv[:2]) == ["train", name]
+        train.command(name=name, help=listed(command, argv[1:2] if argv[:1] == ["train"] else ()))(
+            train_command(name) if wanted else command
+        )
+    world.command(name="sample", help=listed(sample, argv[1:2] if argv[:1] == ["world"] else ()))(sample)
     app.command(train, name="train", help="Train what kinema ships.")
+    app.command(world, name="world", help="The procedural world that the mini models are trained on.")
     return app
 
 

@@ -143,9 +143,17 @@ class Svd:
                 latents = self.scheduler.step(found.float(), timestep, latents).prev_sample
                 if progress:
                     progress(step + 1, len(timesteps))
-        frames = self.decode(latents)
+        frames = self.decode(latents) if start is None else self._changed(start, latents)
         frames[0] = picture
         return frames
+
+    def _changed(self, start: np.ndarray, latents: Tensor) -> np.ndarray:
+        """The start clip with what the model changed of it, so that the autoencoder blurs nothing that stays.
+
+        Both are decoded, with and without the change, and the difference of the two is added to the clip.
+        """
+        before, after = (self.decode(z).astype(np.int16) for z in (self.encode(start), latents))
+        return np.clip(start + after - before, 0, 255).astype(np.uint8)
 
     def _fixed_channels(self, picture, sampling: Sampling, condition: PartCondition | None, generator) -> Tensor:
         """What every step sees besides the noisy latents [T,C,h,w]: the first frame's, and the motion where known."""
@@ -165,7 +173,7 @@ class Svd:
             self.scheduler.set_timesteps(sampling.steps)
             return noise * self.scheduler.init_noise_sigma, self.scheduler.timesteps
         sigmas = karras_sigmas(sampling.start_noise, self.scheduler.config.sigma_min, sampling.start_steps)
-        self.scheduler.set_timesteps(sigmas=sigmas)
+        self.scheduler.set_timesteps(sigmas=[*sigmas, 0.0])
         return self.encode(start).float() + noise * self.scheduler.sigmas[0], self.scheduler.timesteps
 
 
@@ -185,9 +193,13 @@ def load_svd(folder: str | Path, adapter: str | Path | None, dtype: torch.dtype,
     from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
     from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
     from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
+    from diffusers.utils import logging as diffusers_logging
     from safetensors.torch import load_file
     from transformers import CLIPVisionModelWithProjection
+    from transformers.utils import logging as transformers_logging
 
+    diffusers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     folder = Path(folder)
     try:
         unet = UNetSpatioTemporalConditionModel.from_pretrained(folder, subfolder="unet", torch_dtype=dtype)

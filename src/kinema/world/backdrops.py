@@ -85,19 +85,19 @@ def _texture(rng: np.random.Generator, side: int) -> tuple[np.ndarray, str]:
     if kind == 0:
         mix, words = _noise(rng, side, (3, 6, 12, 24)), "a mottled wall"
     elif kind == 1:
-        rows = rng.integers(8, 18)
+        rows = int(rng.integers(8, 18))
         shifted = x * rows / 2 + 0.5 * (np.floor(y * rows) % 2)
         joint = ((y * rows) % 1 < 0.12) | (shifted % 1 < 0.06)
         mix, words = np.where(joint, 1.0, 0.35 * _noise(rng, side, (rows,))), "a brick wall"
     elif kind == 2:
-        planks = rng.integers(6, 16)
+        planks = int(rng.integers(6, 16))
         along = np.floor(x * planks)
         mix = np.where((x * planks) % 1 < 0.06, 1.0, 0.5 * rng.random(planks + 1)[along.astype(int)])
         mix, words = mix + 0.25 * _noise(rng, side, (4, 48)), "wooden planks"
     elif kind == 3:
         mix, words = _noise(rng, side, (2, 3)), "a hazy sky"
     elif kind == 4:
-        tiles = rng.integers(5, 12)
+        tiles = int(rng.integers(5, 12))
         mix, words = (np.floor(x * tiles) + np.floor(y * tiles)) % 2 * 0.6, "tiles"
     else:
         mix, words = _noise(rng, side, (12, 32, 80)), "a leafy hedge"

@@ -15,6 +15,7 @@ import numpy as np
 
 from kinema.body.object_tracks import seen_points
 from kinema.camera import FIELD_OF_VIEW_RAD, project
+from kinema.errors import InputError
 from kinema.motion_io.capture import load_capture
 from kinema.optimize.lengthen import resample
 from kinema.render.raster_kernels import vertex_normals
@@ -34,6 +35,7 @@ FILL = 0.92
 """How much of the picture, from its middle, the subjects may take."""
 LEAST_EXTENT = 0.4
 """A person or dog in the lead is at least this share of the picture high or wide; else another one is drawn."""
+USUAL_FRAMES = 16
 STILL = np.eye(3, dtype=np.float32)
 
 
@@ -48,13 +50,18 @@ class World:
 
     @staticmethod
     def load(capture: Path | None = None, photographs: Path | None = None, split: Split = "train") -> World:
-        """capture: a multi-clip npz (`motion_io.capture`), the shipped one by default; photographs: a folder."""
+        """capture: a multi-clip npz (`motion_io.capture`), the shipped one by default; photographs: a folder.
+
+        Raises InputError where they cannot be read, or every captured clip is too short.
+        """
         from kinema.checkpoints import WORLD_MOTION
 
         clips = [(caption, resample(m, fps=2 * FPS)) for _, caption, m in load_capture(capture or WORLD_MOTION)]
+        if max(len(m) for _, m in clips) < 2 * USUAL_FRAMES:
+            raise InputError(capture, "has only clips under 2 s", expected="some of 2 s and longer")
         return World(clips, load_photographs(photographs) if photographs else [], split)
 
-    def sample(self, seed: int, frames: int = 16, size: tuple[int, int] = (128, 128)) -> WorldClip:
+    def sample(self, seed: int, frames: int = USUAL_FRAMES, size: tuple[int, int] = (128, 128)) -> WorldClip:
         """One clip at 8 fps, (width, height) pixels; equal seeds give equal clips."""
         rng = np.random.default_rng(SPLIT_SEEDS[self.split] + seed)
         for _ in range(12):

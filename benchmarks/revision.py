@@ -1,0 +1,407 @@
+"""ReVision at mini scale, against its own base: control, targets, three stages, human animation, occlusion, time.
+
+python benchmarks/revision.py --capture cmu_test.npz [--photographs photos/] --out results.json [--tables control,...]
+
+All on the held-out world (other people, textures, looks), seed 42, every table in the same run as its base. What is
+"re-extracted" is seen by mini-perception, whose own limits the row "true video" states. A stopped run goes on: clips that
+are in OUT already are not made again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import tyro
+
+from kinema import revision
+from kinema.body.skeleton import PARTS
+from kinema.evaluate.bootstrap import bootstrap_interval
+from kinema.evaluate.control_metrics import flow_error_px, part_miou, pixel_mse
+from kinema.evaluate.frechet import frechet_distance
+from kinema.evaluate.handcrafted_features import clip_features
+from kinema.evaluate.keypoint_metrics import acceleration_error_px
+from kinema.evaluate.morphology import morphology_clip_failure, morphology_failure_rate
+from kinema.evaluate.occlusion import crossing_pixels, order_accuracy
+from kinema.evaluate.optical_flow import flow_between, to_grey
+from kinema.evaluate.video_metrics import background_consistency, dynamic_degree, psnr_db, ssim, subject_consistency
+from kinema.extract.extractor import extract
+from kinema.extract.mini_perception import shipped_perception
+from kinema.extract.observe import observe
+from kinema.presets import find_preset
+from kinema.reinforce.backbone import Sampling
+from kinema.reinforce.part_condition import ConfidenceLevels, scene_condition
+from kinema.reinforce.reposed import carry
+from kinema.render.rasterizer import rasterize
+from kinema.render.shot import make_shot
+from kinema.sketch import Sketch, SketchedPart
+from kinema.types import Video
+from kinema.world.clip import WorldClip
+from kinema.world.sampler import World
+
+SEED = 42
+LIMBS = ("left_hand", "right_hand", "left_foot", "right_foot", "left_forearm", "right_forearm", "head",
+         "left_front_paw", "right_front_paw", "animal_head", "object")  # fmt: skip
+LEAST_TARGET_PX = 15
+"""A part with fewer pixels in the true last frame is not sketched."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip and the model. `videos` keeps what was made for it."""
+
+    clip: WorldClip
+    number: int
+    preset: str
+
+
+def frames_of(clip: WorldClip) -> np.ndarray:
+    return clip.video.frames
+
+
+def parts_in(frames: np.ndarray) -> np.ndarray:
+    return shipped_perception().parts(frames)
+
+
+def generate(job: Job, condition=None, start=None, preset=None) -> np.ndarray:
+    preset = preset or find_preset(job.preset)
+    frames = frames_of(job.clip)
+    sampling = Sampling(
+        len(frames), (frames.shape[2], frames.shape[1]), preset.steps, SEED, preset.fps,
+        start_noise=preset.start_noise, start_steps=preset.start_steps,
+    )  # fmt: skip
+    return revision.backbone(preset).generate(frames[0], sampling, condition, start)
+
+
+def warped_by_true_flow(frames: np.ndarray) -> np.ndarray:
+    """The first frame, pulled to every frame along the true clip's own flow."""
+    grey = to_grey(frames)
+    height, width = grey.shape[1:]
+    here = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+    out = [frames[0]]
+    for t in range(1, len(frames)):
+        where = here + flow_between(grey[t], grey[0])
+        out.append(cv2.remap(frames[0], where[..., 0], where[..., 1], cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE))
+    return np.stack(out)
+
+
+def control(job: Job) -> dict[str, dict[str, float]]:
+    """Tables 1 and 4: the true motion as condition, against the base and against warping by the true flow."""
+    clip = job.clip
+    truth = frames_of(clip)
+    condition = scene_condition(clip.scene, truth.shape[1:3])
+    carried = carry(truth[0], clip.scene, clip.subject_ids[0]).frames
+    made = {
+        "true video": truth,
+        "base, picture only": generate(job),
+        "full masks, from noise": generate(job, condition),
+        "full masks, reposed": generate(job, condition, carried),
+        "reposed picture itself": carried,
+        "first frame, true flow": warped_by_true_flow(truth),
+        "first frame, still": np.repeat(truth[:1], len(truth), 0),
+    }
+    return {name: compare(frames, truth, condition.part_ids) for name, frames in made.items()}
+
+
+def compare(frames: np.ndarray, truth: np.ndarray, part_ids: np.ndarray) -> dict[str, float]:
+    found = {
+        "part mIoU": part_miou(part_ids, parts_in(frames)),
+        "flow error px": flow_error_px(frames, truth),
+        "pixel MSE": pixel_mse(frames, truth),
+        "SSIM": ssim(frames, truth),
+        "PSNR dB": min(psnr_db(frames, truth), 100.0),
+    }
+    return found | {f"feature {k}": float(v) for k, v in enumerate(clip_features(frames))}
+
+
+def target(job: Job) -> dict[str, dict[str, float]]:
+    """Table 2: the picture and one sketched part, through three stages; the part's centre in the last frame."""
+    part, centre, sketch = sketched(job)
+    if sketch is None:
+        return {}
+    result = three_stages(job, target=sketch)
+    base = generate(job)
+    height = frames_of(job.clip).shape[1]
+
+    def miss(parts: np.ndarray) -> float:
+        own = np.argwhere(parts == part)
+        return float(np.linalg.norm(own.mean(0)[::-1] + 0.5 - centre) / height) if len(own) else 1.0
+
+    return {
+        "three stages": {
+            "miss": miss(parts_in(result.video.frames)[-1]),
+            "of masks": miss(result.condition.part_ids[-1]),
+        },
+        "base, picture only": {"miss": miss(parts_in(base)[-1])},
+        "first frame, still": {"miss": miss(parts_in(frames_of(job.clip))[0])},
+    }
+
+
+def sketched(job: Job) -> tuple[int, np.ndarray, Sketch | None]:
+    """A limb that the true last frame shows well, as a circle where it is there."""
+    rng = np.random.default_rng(job.number)
+    last = job.clip.part_ids[-1]
+    seen = [k for k, name in PARTS.items() if name in LIMBS and (last == k).sum() >= LEAST_TARGET_PX]
+    seen = [k for k in seen if (job.clip.part_ids[0] == k).any()]
+    if not seen:
+        return 0, np.zeros(2), None
+    part = int(rng.choice(seen))
+    own = np.argwhere(last == part)
+    centre = own.mean(0)[::-1] + 0.5
+    radius = max(3.0, np.sqrt(len(own) / np.pi))
+    angle = np.arange(24) / 24 * 2 * np.pi
+    polygon = centre + radius * np.stack([np.cos(angle), np.sin(angle)], 1)
+    return part, centre, Sketch((SketchedPart(part, polygon),), last.shape)
+
+
+def three_stages(job: Job, prompt: str | None = None, **asked) -> revision.GenerationResult:
+    return revision.generate(
+        frames_of(job.clip)[0], prompt or job.clip.scene.prompt, seed=SEED, preset=job.preset, **asked
+    )
+
+
+def stages(job: Job) -> dict[str, dict[str, float]]:
+    """Table 3, and tables 7 and 8: picture only; one stage, three stages, three without the prior, with a full S1."""
+    made = {"one stage (base)": generate(job), "true video": frames_of(job.clip)}
+    result = three_stages(job)
+    made["three stages, reposed"] = result.video.frames
+    made["three stages, from noise"] = three_stages(job, start="noise").video.frames
+    made["three stages, no prior"] = without_prior(job, result)
+    return {name: judge(frames, job.clip) for name, frames in made.items()}
+
+
+def without_prior(job: Job, result: revision.GenerationResult) -> np.ndarray:
+    """What stage 2 saw goes to stage 3 as it is."""
+    from kinema.optimize.retime import stretch_scene
+
+    preset = find_preset(job.preset)
+    scene = stretch_scene(result.extracted, preset.frames, preset.fps)
+    condition = scene_condition(scene, frames_of(job.clip).shape[1:3])
+    return revision.regenerate(result.plan, scene, condition, lambda *report: None).frames
+
+
+def judge(frames: np.ndarray, clip: WorldClip) -> dict[str, float]:
+    """How well made a video is, without its truth."""
+    seen = observe(Video(frames, clip.video.fps))
+    parts = parts_in(frames)
+    subject = parts > 0
+    first = seen.part_ids[0] > 0
+    found = {
+        "failing frames": morphology_failure_rate(parts, max(1, len(clip.scene.subjects))) if parts[0].any() else 1.0,
+        "failing clips": morphology_clip_failure(parts, max(1, len(clip.scene.subjects))) if parts[0].any() else 1.0,
+        "acceleration px": acceleration(seen),
+        "dynamic degree": dynamic_degree(frames),
+    }
+    if first.any() and subject[0].any():
+        found["subject consistency"] = subject_consistency(frames, subject)
+        found["background consistency"] = background_consistency(frames, subject)
+    return found
+
+
+def acceleration(seen) -> float:
+    """Mean acceleration of the joints that are seen, px/frame^2."""
+    found = []
+    for track in seen.tracks:
+        visible = (track.keypoint_confidence > 0.3) & track.present[:, None]
+        if track.category != "object" and (visible[2:] & visible[1:-1] & visible[:-2]).any():
+            found.append(acceleration_error_px(track.keypoints_px, np.zeros_like(track.keypoints_px), visible))
+    return float(np.mean(found)) if found else float("nan")
+
+
+def levels(job: Job) -> dict[str, dict[str, float]]:
+    """Table 9: other confidences for full motion, sketch and nothing."""
+    truth = frames_of(job.clip)
+    carried = carry(truth[0], job.clip.scene, job.clip.subject_ids[0]).frames
+    rows = {}
+    for triple in ((1.0, 0.5, 0.0), (0.8, 0.5, 0.2), (3.0, 2.0, 1.0)):
+        condition = scene_condition(job.clip.scene, truth.shape[1:3], ConfidenceLevels(*triple))
+        rows[f"{triple}, reposed"] = compare(generate(job, condition, carried), truth, job.clip.part_ids)
+    return rows
+
+
+def coarse(job: Job) -> dict[str, dict[str, float]]:
+    """Table 8: the cheap first stage against one with all frames and steps."""
+    preset = find_preset(job.preset)
+    full = replace(preset, coarse_frames=preset.frames, coarse_steps=preset.steps)
+    rows = {}
+    for name, used in (("cheap S1", preset), ("full S1", full)):
+        began = time.perf_counter()
+        plan = revision.make_plan(
+            frames_of(job.clip)[0], used, job.clip.scene.prompt, None, (), None, None, None, None, SEED, None
+        )
+        video = revision.coarse_video(plan, lambda *report: None)
+        scene = revision.refine_scene(plan, revision.extract_scene(plan, video))
+        condition = scene_condition(scene, video.frames.shape[1:3])
+        made = revision.regenerate(plan, scene, condition, lambda *report: None).frames
+        rows[name] = judge(made, job.clip) | {"seconds": time.perf_counter() - began}
+    return rows
+
+
+def occlusion(job: Job) -> dict[str, dict[str, float]]:
+    """Table 6: where subjects cross, who is in front in the masks that stage 2 projects from the true video."""
+    clip = job.clip
+    shot = make_shot(clip.scene)
+    every = slice(0, len(shot))
+    alone = np.stack([rasterize([m], shot.cameras, normals=False).subject_ids > 0 for m in shot.meshes(every)])
+    crossing = crossing_pixels(alone)
+    if crossing.sum() < 50:
+        return {}
+    scene = extract(clip.video, clip.scene.prompt)
+    found = make_shot(scene)
+    masks = rasterize(found.meshes(every), found.cameras, normals=False)
+    matched = match(masks.subject_ids, clip.subject_ids, len(scene.subjects))
+    either = crossing & (matched > 0)
+    rows = {"pixels": float(crossing.sum()), "right order": order_accuracy(matched, clip.subject_ids, crossing)}
+    if either.any():
+        rows["right order where drawn"] = order_accuracy(matched, clip.subject_ids, either)
+    carried = carry(frames_of(clip)[0], clip.scene, clip.subject_ids[0]).frames
+    made = generate(job, scene_condition(clip.scene, frames_of(clip).shape[1:3]), carried)
+    within = cv2.dilate(crossing.transpose(1, 2, 0).astype(np.uint8), np.ones((9, 9), np.uint8)).transpose(2, 0, 1) > 0
+    rows["video part mIoU there"] = part_miou(clip.part_ids, parts_in(made), within)
+    return {"crossing clips": rows}
+
+
+def match(found: np.ndarray, truth: np.ndarray, count: int) -> np.ndarray:
+    """Subject ids of a found scene renamed to the true ones that they overlap most; 0 stays."""
+    names = np.zeros(256, np.uint8)
+    for k in range(1, count + 1):
+        overlap = np.bincount(truth[found == k], minlength=2)
+        names[k] = overlap[1:].argmax() + 1 if overlap[1:].any() else 255
+    return names[found]
+
+
+def prompts(job: Job) -> dict[str, dict[str, float]]:
+    """Whether the right words bring the refined motion nearer to the true one than another clip's words."""
+    from kinema.body.model import joints
+    from kinema.optimize.optimizer import refine
+    from kinema.types import BodyMotion
+
+    body = next((s.motion for s in job.clip.scene.subjects if isinstance(s.motion, BodyMotion)), None)
+    if body is None:
+        return {}
+    scene = extract(job.clip.video)
+    seen = next(
+        (s.motion for s in scene.subjects if isinstance(s.motion, BodyMotion) and s.motion.category == body.category),
+        None,
+    )
+    if seen is None:
+        return {}
+    truth = joints(body)
+    truth = truth - truth[:, :1]
+
+    def error(words: str | None) -> float:
+        points = joints(refine(seen, words, hold=(0,)))
+        points = points - points[:, :1]
+        a, b = points.reshape(-1, 3), truth.reshape(-1, 3)
+        u, _, vt = np.linalg.svd(a.T @ b)
+        turn = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
+        return float(np.linalg.norm(a @ turn - b, axis=-1).mean() * 1000)
+
+    action = job.clip.scene.prompt.split(";")[0].split(", ", 1)[-1].split("; before")[0]
+    wrong = OTHER_WORDS[job.number % len(OTHER_WORDS)]
+    return {
+        "refined motion": {"right words mm": error(action), "wrong words mm": error(wrong), "no words mm": error(None)}
+    }
+
+
+OTHER_WORDS = ("a person swims", "a person sits down and stands up", "a person climbs a ladder", "a person plays golf")
+TABLES: dict[str, Callable[[Job], dict[str, dict[str, float]]]] = {
+    "control": control, "target": target, "stages": stages, "levels": levels, "coarse": coarse,
+    "occlusion": occlusion, "prompts": prompts,
+}  # fmt: skip
+COUNTS = {"levels": 50, "coarse": 50}
+"""Tables that take fewer clips than asked."""
+
+
+def timings(world: World, preset: str) -> dict[str, float]:
+    """Seconds of one stage and of three, warm; peak memory of the process, MB; seconds by length."""
+    import resource
+
+    job = Job(world.sample(10_000), 0, preset)
+    generate(job)
+    began = time.perf_counter()
+    generate(job)
+    one = time.perf_counter() - began
+    three_stages(job)
+    began = time.perf_counter()
+    result = three_stages(job)
+    found = {"one stage s": one, "three stages s": time.perf_counter() - began}
+    found |= {f"{k} s": v for k, v in result.seconds.items()}
+    found["peak MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    for frames in (32, 64, 128):
+        began = time.perf_counter()
+        three_stages(job, frames=frames)
+        found[f"{frames} frames s"] = time.perf_counter() - began
+        found[f"{frames} frames peak MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return found
+
+
+def main(
+    out: Path,
+    capture: Path | None = None,
+    photographs: Path | None = None,
+    clips: int = 200,
+    tables: Annotated[str, tyro.conf.arg(metavar="NAMES")] = ",".join(TABLES),
+    preset: str = "mini-svd",
+) -> None:
+    """Fill in the tables that are asked for and print them."""
+    world = World.load(capture, photographs, "test")
+    kept = json.loads(out.read_text()) if out.exists() else {}
+    for name in (t for t in tables.split(",") if t in TABLES):
+        mine = kept.setdefault(name, {})
+        for number in range(COUNTS.get(name, clips)):
+            if str(number) in mine:
+                continue
+            try:
+                mine[str(number)] = TABLES[name](Job(world.sample(number), number, preset))
+            except revision.InputError as error:
+                mine[str(number)] = {"refused": {str(error).splitlines()[0]: 1.0}}
+            if number % 5 == 4:
+                out.write_text(json.dumps(kept))
+        out.write_text(json.dumps(kept))
+        report(name, mine)
+    if "time" in tables:
+        kept["time"] = timings(world, preset)
+        out.write_text(json.dumps(kept))
+        print(json.dumps(kept["time"], indent=1))
+
+
+def report(name: str, mine: dict[str, dict[str, dict[str, float]]]) -> None:
+    """Means over clips with 95 % intervals; medians for misses."""
+    print(f"\n{name} ({len(mine)} clips)")
+    rows = sorted(
+        {row for clip in mine.values() for row in clip},
+        key=lambda r: list(next(iter(mine.values()))).index(r) if r in next(iter(mine.values())) else 99,
+    )
+    features = {}
+    for row in rows:
+        having = [clip[row] for clip in mine.values() if row in clip]
+        names = [k for k in having[0] if not k.startswith("feature")]
+        words = []
+        for metric in names:
+            values = np.array([h[metric] for h in having if metric in h and np.isfinite(h[metric])])
+            if not len(values):
+                continue
+            found = bootstrap_interval(values, "median" if metric in ("miss", "of masks") else "mean")
+            words.append(f"{metric} {found.value:.3f} [{found.low:.3f}, {found.high:.3f}]")
+            if metric in ("miss", "of masks"):
+                words.append(f"within 12 %: {(values <= 0.12).mean():.2f}")
+        features[row] = [[h[k] for k in h if k.startswith("feature")] for h in having]
+        print(f"  {row} ({len(having)}): {'; '.join(words)}")
+    if "true video" in features and features["true video"][0]:
+        truth = np.array(features["true video"])
+        for row, values in features.items():
+            if row != "true video":
+                print(
+                    f"  Frechet distance, kinema-handcrafted features, {row}: {frechet_distance(np.array(values), truth):.3f}"
+                )
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

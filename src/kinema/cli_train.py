@@ -1,0 +1,87 @@
+"""The verbs that train what kinema ships: `kinema train NAME`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from importlib import import_module
+from typing import Annotated
+
+from tyro.conf import arg
+
+from kinema.console import say
+
+
+def train_pmp() -> None:
+    """Train the motion prior; the same command again goes on after a stop.
+
+    $ kinema train pmp --capture cmu_train.npz --validation cmu_val.npz --run runs/pmp
+    """
+
+
+def train_autoencoder() -> None:
+    """Make mini-svd's autoencoder; the same command again goes on after a stop.
+
+    $ kinema train autoencoder --capture cmu_train.npz --run runs/autoencoder --out mini_svd/vae
+    """
+
+
+def train_world_video() -> None:
+    """Train mini-svd, image to video, on the procedural world; the same command again goes on after a stop.
+
+    $ kinema train world-video --capture cmu_train.npz --cache cache --run runs/base --out mini_svd
+    """
+
+
+def train_revision() -> None:
+    """Train the motion adapter of mini-svd; the same command again goes on after a stop.
+
+    $ kinema train revision --capture cmu_train.npz --cache cache --run runs/revision --out adapter.safetensors
+    """
+
+
+def train_perception() -> None:
+    """Train mini-perception on the procedural world; the same command again goes on after a stop.
+
+    $ kinema train perception --capture cmu_train.npz --run runs/perception --out perception.safetensors
+    """
+
+
+def train_lifter() -> None:
+    """Train the lifter of 2D joints to 3D pose; the same command again goes on after a stop.
+
+    $ kinema train lifter --capture cmu_train.npz --run runs/lifter --out human.safetensors
+    """
+
+
+TRAINABLE: dict[str, Callable[[], None]] = {
+    "pmp": train_pmp,
+    "autoencoder": train_autoencoder,
+    "world-video": train_world_video,
+    "revision": train_revision,
+    "perception": train_perception,
+    "lifter": train_lifter,
+}
+"""Name -> its help."""
+_CODE = {
+    "pmp": ("kinema.train.pmp", "PmpTrainConfig", "train_pmp"),
+    "autoencoder": ("kinema.train.autoencoder", "AutoencoderTrainConfig", "train_autoencoder"),
+    "world-video": ("kinema.train.world_video", "VideoTrainConfig", "train_world_video"),
+    "revision": ("kinema.train.world_video", "VideoTrainConfig", "train_revision"),
+    "perception": ("kinema.train.perception", "PerceptionTrainConfig", "train_perception"),
+    "lifter": ("kinema.train.lifter", "LifterTrainConfig", "train_lifter"),
+}
+
+
+def train_command(name: str) -> Callable[..., None]:
+    """The real verb: its flags come from a configuration that lies beside torch, hence only when asked for."""
+    module, configuration, function = _CODE[name]
+    config_type, train = (getattr(import_module(module), item) for item in (configuration, function))
+
+    def command(config) -> None:
+        logging.getLogger("kinema").setLevel(logging.INFO)
+        say(f"{train(config)}: trained")
+
+    command.__doc__ = TRAINABLE[name].__doc__
+    command.__annotations__["config"] = Annotated[config_type, arg(name="")]
+    return command

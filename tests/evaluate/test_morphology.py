@@ -146,6 +146,13 @@ def test_a_part_whose_holder_is_hidden_is_not_torn():
     assert flags(parts)[2] == []
 
 
+def test_a_piece_outside_the_subjects_mask_is_still_its_own():
+    parts = doll()
+    ids = (parts > 0).astype(np.uint8)
+    parts[2, 60:67, 50:55] = PART_IDS["left_hand"]
+    assert flags(parts, subject_ids=ids)[1] == [2]
+
+
 def test_two_dolls_have_two_of_each():
     both = np.concatenate([doll(), doll()], 2)
     ids = np.concatenate([(doll() > 0) * np.uint8(1), (doll() > 0) * np.uint8(2)], 2)

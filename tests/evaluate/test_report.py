@@ -17,6 +17,7 @@ from rich.console import Console
 from kinema.errors import InputError
 from kinema.evaluate.registry import INPUTS, METRICS
 from kinema.evaluate.report import evaluate, evaluate_folder
+from kinema.extract.observation import Observation, Track
 from kinema.render.palette import parts_to_rgb
 from kinema.video import write_video
 
@@ -97,6 +98,23 @@ def test_the_verb_prints_and_writes(folders, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == written
     with pytest.raises(InputError, match=r"\.json"):
         evaluate(folders[0], out=tmp_path / "scores.txt")
+
+
+def test_what_no_file_tells_is_looked_for(folders):
+    """Only in the clip without parts of its own: part 8 as one subject, everywhere."""
+    looked = []
+
+    def observe(video):
+        looked.append(len(video.frames))
+        masks = np.ones(video.frames.shape[:3], bool)
+        boxes, none = np.zeros((8, 4), np.float32), np.zeros((8, 0), np.float32)
+        track = Track("human", "a person", masks.any((1, 2)), boxes, masks, none[..., None].repeat(2, -1), none)
+        return Observation((track,), masks * np.uint8(8), masks.astype(np.float32), video.fps)
+
+    report = evaluate_folder(folders[0], metrics=["morphology_failure_rate", "subject_consistency"], observe=observe)
+    assert looked == [8]
+    assert [row.clips for row in report.rows] == [2, 2]
+    assert report.rows[0].value == 0
 
 
 def test_one_clip_against_one(folders):

@@ -16,7 +16,7 @@ COLOUR_BINS = 4
 BANDS = 3
 DIRECTIONS = 8
 CELLS = 2
-COLOUR_SCALE, GRADIENT_SCALE, FLOW_SCALE, CHANGE_SCALE = 1.0, 10.0, 100.0, 10.0
+COLOUR_SCALE, GRADIENT_SCALE, FLOW_SCALE, CHANGE_SCALE = 1.0, 80.0, 100.0, 50.0
 """Bring the four groups of `clip_features` to about the same spread over clips of the mini world (docs/evaluate.md)."""
 CLIP_FEATURE_COUNT = CELLS**2 * (2 * 3 + 2 * DIRECTIONS + 2)
 """96: of each of 2x2 cells 6 of colour, 8 of edges, 8 of motion, 2 of change."""

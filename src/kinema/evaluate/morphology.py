@@ -151,7 +151,8 @@ def morphology(
 
     subject_count  how many subjects there are, where nobody knows whose a pixel is: all categories that the first frame
                    shows have one each, and any of them may have the rest
-    subject_ids    0 background, else 1 + index of the subject: the stricter way; `subject_count` is then not used
+    subject_ids    0 background, else 1 + index of the subject: the stricter way; `subject_count` is then not used. A
+                   part that is nobody's (a piece that the subject's mask leaves out) is the only subject's of its kind
     Raises InputError where the first frame shows no subject.
     """
     if not part_ids[0].any():
@@ -196,13 +197,15 @@ def _groups(part_ids: np.ndarray, subject_count: int, subject_ids: np.ndarray | 
             _Group(names[c], np.where(category == c, part_ids, 0), (category > 0) & (category != c), count)
             for c in seen
         ]
+    subjects = [int(s) for s in np.unique(subject_ids[0][part_ids[0] > 0]) if s > 0]
+    kinds = [int(np.bincount(category[0][subject_ids[0] == s], minlength=4)[1:].argmax()) + 1 for s in subjects]
     groups = []
-    for subject in np.unique(subject_ids[0][part_ids[0] > 0]):
+    for subject, c in zip(subjects, kinds, strict=True):
         mine = subject_ids == subject
-        if subject > 0:
-            c = int(np.bincount(category[0][mine[0]], minlength=4)[1:].argmax()) + 1
-            own = mine & (category == c)
-            groups.append(_Group(names[c], np.where(own, part_ids, 0), (part_ids > 0) & ~mine, 1))
+        if kinds.count(c) == 1:
+            mine |= (subject_ids == 0) & (category == c)
+        own = mine & (category == c)
+        groups.append(_Group(names[c], np.where(own, part_ids, 0), (part_ids > 0) & ~mine, 1))
     return groups
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json as jsonlib
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
     from kinema.evaluate.clip_files import ClipFiles
     from kinema.evaluate.registry import Metric
+    from kinema.extract.observation import Observation
+    from kinema.types import Video
 
 TRUTH = "truth."
+NOMINAL_FPS = 8.0
+"""A folder of PNGs has no frame rate; nothing that is measured goes by it."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -81,12 +85,18 @@ class Report:
         return table
 
 
-def evaluate_folder(videos: Path, against: Path | None = None, metrics: Sequence[str] | None = None) -> Report:
+def evaluate_folder(
+    videos: Path,
+    against: Path | None = None,
+    metrics: Sequence[str] | None = None,
+    observe: Callable[[Video], Observation] | None = None,
+) -> Report:
     """Measure all that can be measured.
 
     videos   a folder with .mp4 files or folders of PNGs, or one clip
     against  the true ones, matched by name (one clip against one clip: whatever their names)
     metrics  names of `registry.METRICS`; default all
+    observe  looks at a video, on either side, whose part and subject ids no file tells: `kinema.extract.observe.observe`
     A clip without a true one counts in the metrics that need none, with a warning. Raises InputError where there are
     no videos, none of them has a true one, or two that belong together differ in length or size.
     """
@@ -100,7 +110,7 @@ def evaluate_folder(videos: Path, against: Path | None = None, metrics: Sequence
     sets: dict[str, list[tuple]] = {name: [] for name in chosen}
     reasons: dict[str, dict[str, str]] = {name: {} for name in chosen}
     for clip, files in clips.items():
-        known = _read(files, truths.get(clip))
+        known = _read(files, truths.get(clip), observe)
         for name, metric in chosen.items():
             lacking = [need for need in metric.needs if need not in known]
             if lacking:
@@ -117,11 +127,13 @@ def evaluate_folder(videos: Path, against: Path | None = None, metrics: Sequence
     return _report(str(videos), str(against) if against else None, chosen, scores, sets, reasons)
 
 
-def evaluate(videos: Path, against: Path | None = None, out: Path | None = None, json: bool = False) -> None:
+def evaluate(
+    videos: Path, against: Path | None = None, out: Path | None = None, json: bool = False, extract: bool = False
+) -> None:
     """Measure videos: how they look, how they move, and how far they are from the true ones.
 
     $ kinema evaluate results/ --against truth/
-    $ kinema evaluate results/ --against truth/ --out scores.json
+    $ kinema evaluate results/ --against truth/ --extract --out scores.json
 
     Args:
         videos: a folder with .mp4 files or folders of PNGs. NAME_parts.mp4 or NAME.npz beside NAME.mp4 tell which
@@ -129,6 +141,7 @@ def evaluate(videos: Path, against: Path | None = None, out: Path | None = None,
         against: a folder with the true videos under the same names
         out: also write all numbers, those of every clip too, as JSON
         json: print JSON instead of a table
+        extract: look for bodies in the videos whose parts no file tells, with mini-perception
     """
     import sys
 
@@ -138,7 +151,10 @@ def evaluate(videos: Path, against: Path | None = None, out: Path | None = None,
 
     if out is not None and (out.suffix.lower() != ".json" or not out.parent.is_dir()):
         raise InputError(out, "cannot be written", expected="the name of a .json file in a folder that exists")
-    report = evaluate_folder(videos, against)
+    observe = None
+    if extract:
+        from kinema.extract.observe import observe
+    report = evaluate_folder(videos, against, observe=observe)
     if out is not None:
         with atomic_path(out) as temporary:
             temporary.write_text(report.to_json() + "\n")
@@ -175,13 +191,13 @@ def _matched(clips: dict[str, ClipFiles], against: Path) -> dict[str, ClipFiles]
     return {name: truths[name] for name in clips if name in truths}
 
 
-def _read(files: ClipFiles, truth: ClipFiles | None) -> dict[str, Any]:
+def _read(files: ClipFiles, truth: ClipFiles | None, observe: Callable[[Video], Observation] | None) -> dict[str, Any]:
     from kinema.evaluate.clip_files import read_clip
     from kinema.evaluate.registry import INPUTS
 
     known = read_clip(files, tuple(INPUTS))
     if truth is None:
-        return known
+        return _complete(known, observe)
     true = read_clip(truth, tuple(INPUTS))
     (t, h, w), (t2, h2, w2) = known["video"].shape[:3], true["video"].shape[:3]
     if (t, h, w) != (t2, h2, w2):
@@ -191,6 +207,7 @@ def _read(files: ClipFiles, truth: ClipFiles | None) -> dict[str, Any]:
             expected="videos of the same length and size",
             mend=f"cut and scale one to the other: ffmpeg -i IN.mp4 -vf scale={w2}:{h2} -frames:v {t2} OUT.mp4",
         )
+    known, true = _complete(known, observe), _complete(true, observe)
     # What was asked of a video is kept with the true clip as often as with the video.
     for key in ("target_part", "target_px"):
         if key in true:
@@ -198,13 +215,28 @@ def _read(files: ClipFiles, truth: ClipFiles | None) -> dict[str, Any]:
     return known | {TRUTH + key: value for key, value in true.items()}
 
 
+def _complete(known: dict[str, Any], observe: Callable[[Video], Observation] | None) -> dict[str, Any]:
+    """Also with the part and subject ids that no file tells, as `observe` sees them."""
+    import numpy as np
+
+    from kinema.types import Video
+
+    if observe is None or {"part_ids", "subject_ids"} <= set(known):
+        return known
+    seen = observe(Video(known["video"], NOMINAL_FPS))
+    subject_ids = np.zeros(seen.part_ids.shape, np.uint8)
+    for number, track in enumerate(seen.tracks, 1):
+        subject_ids[track.masks] = number
+    return {"part_ids": seen.part_ids, "subject_ids": subject_ids} | known
+
+
 def _lack(need: str, has_truth: bool) -> str:
     key = need.removeprefix(TRUTH)
     if need == "truth.video" or (need.startswith(TRUTH) and not has_truth):
         return "needs the true videos (--against)"
     side = "true video" if need.startswith(TRUTH) else "video"
-    files = f"NAME{'_parts.mp4 or NAME' if key == 'part_ids' else ''}.npz"
-    return f"needs {key} of the {side} ({files})"
+    files = {"part_ids": "NAME_parts.mp4, NAME.npz or --extract", "subject_ids": "NAME.npz or --extract"}
+    return f"needs {key} of the {side} ({files.get(key, 'NAME.npz')})"
 
 
 def _report(

@@ -13,8 +13,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from tyro.conf import Positional, arg
+
+from kinema.console import option
 from kinema.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,22 +69,29 @@ class Report:
         return jsonlib.dumps(_plain(asdict(self)), indent=2, allow_nan=False)
 
     def to_table(self) -> Table:
-        """A table for the terminal, one row a metric; fewer clips than it takes are marked."""
+        """A table for the terminal, one row a metric; "8 < 30" clips are fewer than it takes. Below, what is left out."""
         from rich.box import SIMPLE_HEAD
+        from rich.markup import escape
         from rich.table import Table
 
         title = f"{self.videos} against {self.against}" if self.against else self.videos
-        table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
-        for name in ("metric", "value", "95 % interval", "unit", "better", "clips", "note"):
-            justify = "right" if name in ("value", "95 % interval", "clips") else "left"
-            table.add_column(name, justify=justify, overflow="fold")
+        table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
+        table.add_column("metric", no_wrap=True)
+        table.add_column("value", justify="right", no_wrap=True)
+        table.add_column("95 % interval", justify="right")
+        table.add_column("unit")
+        table.add_column("better")
+        table.add_column("clips", justify="right")
         for row in self.rows:
             interval = "" if row.low is None or row.high is None else f"{_figure(row.low)} - {_figure(row.high)}"
-            note = f"takes {row.least} clips to mean much" if row.clips < row.least else ""
-            figures = (_figure(row.value), interval, row.unit, row.better, str(row.clips))
-            table.add_row(row.metric, *figures, note)
+            clips = f"{row.clips} < {row.least}" if row.clips < row.least else str(row.clips)
+            table.add_row(row.metric, _figure(row.value), interval, row.unit, row.better, clips)
+        by_reason: dict[str, list[str]] = {}
         for metric, reason in self.left_out.items():
-            table.add_row(metric, "", "", "", "", "0", reason)
+            by_reason.setdefault(reason, []).append(metric)
+        table.caption = (
+            "\n".join(f"{', '.join(names)}: {escape(reason)}" for reason, names in by_reason.items()) or None
+        )
         return table
 
 
@@ -128,7 +138,11 @@ def evaluate_folder(
 
 
 def evaluate(
-    videos: Path, against: Path | None = None, out: Path | None = None, json: bool = False, extract: bool = False
+    videos: Annotated[Positional[Path], arg(name="videos", metavar="VIDEOS")],
+    against: Annotated[Path | None, option("TRUTH")] = None,
+    out: Annotated[Path | None, option("OUT.json")] = None,
+    json: bool = False,
+    extract: bool = False,
 ) -> None:
     """Measure videos: how they look, how they move, and how far they are from the true ones.
 

@@ -1,6 +1,8 @@
 """ReVision at mini scale, against its own base: control, targets, three stages, human animation, occlusion, time.
 
 python benchmarks/revision.py --capture cmu_test.npz [--photographs photos/] --out results.json [--tables control,...]
+python benchmarks/revision.py ... --out half0.json --share 0/2        (and 1/2 beside it, on another core)
+python benchmarks/revision.py --out half0.json half1.json --clips 0   (the tables of both together)
 
 All on the held-out world (other people, textures, looks), seed 42, every table in the same run as its base. What is
 "re-extracted" is seen by mini-perception, whose own limits the row "true video" states. A stopped run goes on: clips that
@@ -13,6 +15,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +25,7 @@ import tyro
 
 from kinema import revision
 from kinema.body.skeleton import PARTS
+from kinema.errors import InputError
 from kinema.evaluate.bootstrap import bootstrap_interval
 from kinema.evaluate.control_metrics import flow_error_px, part_miou, pixel_mse
 from kinema.evaluate.frechet import frechet_distance
@@ -34,7 +38,7 @@ from kinema.evaluate.video_metrics import background_consistency, dynamic_degree
 from kinema.extract.extractor import extract
 from kinema.extract.mini_perception import shipped_perception
 from kinema.extract.observe import observe
-from kinema.presets import find_preset
+from kinema.presets import Preset, find_preset
 from kinema.reinforce.backbone import Sampling
 from kinema.reinforce.part_condition import ConfidenceLevels, scene_condition
 from kinema.reinforce.reposed import carry
@@ -69,14 +73,25 @@ def parts_in(frames: np.ndarray) -> np.ndarray:
     return shipped_perception().parts(frames)
 
 
-def generate(job: Job, condition=None, start=None, preset=None) -> np.ndarray:
-    preset = preset or find_preset(job.preset)
+@lru_cache(maxsize=1)
+def base_video(preset: str, number: int, picture: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """The base's video of a picture: several tables compare with it."""
+    return sampled(np.frombuffer(picture, np.uint8).reshape(shape), find_preset(preset), None, None)
+
+
+def generate(job: Job, condition=None, start=None) -> np.ndarray:
     frames = frames_of(job.clip)
+    if condition is None and start is None:
+        return base_video(job.preset, job.number, frames[0].tobytes(), frames[0].shape)
+    return sampled(frames[0], find_preset(job.preset), condition, start)
+
+
+def sampled(picture: np.ndarray, preset: Preset, condition, start) -> np.ndarray:
     sampling = Sampling(
-        len(frames), (frames.shape[2], frames.shape[1]), preset.steps, SEED, preset.fps,
+        preset.frames, (picture.shape[1], picture.shape[0]), preset.steps, SEED, preset.fps,
         start_noise=preset.start_noise, start_steps=preset.start_steps,
     )  # fmt: skip
-    return revision.backbone(preset).generate(frames[0], sampling, condition, start)
+    return revision.backbone(preset).generate(picture, sampling, condition, start)
 
 
 def warped_by_true_flow(frames: np.ndarray) -> np.ndarray:
@@ -343,64 +358,68 @@ def timings(world: World, preset: str) -> dict[str, float]:
 
 
 def main(
-    out: Path,
+    out: tuple[Path, ...],
     capture: Path | None = None,
     photographs: Path | None = None,
     clips: int = 200,
-    tables: Annotated[str, tyro.conf.arg(metavar="NAMES")] = ",".join(TABLES),
+    tables: Annotated[str, tyro.conf.arg(metavar="NAMES")] = ",".join((*TABLES, "time")),
+    share: Annotated[str, tyro.conf.arg(metavar="K/N")] = "0/1",
     preset: str = "mini-svd",
 ) -> None:
     """Fill in the tables that are asked for and print them."""
-    world = World.load(capture, photographs, "test")
-    kept = json.loads(out.read_text()) if out.exists() else {}
-    for name in (t for t in tables.split(",") if t in TABLES):
-        mine = kept.setdefault(name, {})
-        for number in range(COUNTS.get(name, clips)):
-            if str(number) in mine:
+    every: dict[str, dict] = {}
+    for file in out:
+        for name, rows in (json.loads(file.read_text()) if file.exists() else {}).items():
+            every.setdefault(name, {}).update(rows)
+    wanted = [t for t in tables.split(",") if t in TABLES]
+    first, step = (int(x) for x in share.split("/"))
+    world = World.load(capture, photographs, "test") if clips or "time" in tables else None
+    for number in range(first, clips, step):
+        assert world is not None, "there is a world to sample"
+        clip = None
+        for name in wanted:
+            mine = every.setdefault(name, {})
+            if str(number) in mine or number >= COUNTS.get(name, clips):
                 continue
+            clip = clip or world.sample(number)
             try:
-                mine[str(number)] = TABLES[name](Job(world.sample(number), number, preset))
-            except revision.InputError as error:
+                mine[str(number)] = TABLES[name](Job(clip, number, preset))
+            except InputError as error:
                 mine[str(number)] = {"refused": {str(error).splitlines()[0]: 1.0}}
-            if number % 5 == 4:
-                out.write_text(json.dumps(kept))
-        out.write_text(json.dumps(kept))
-        report(name, mine)
-    if "time" in tables:
-        kept["time"] = timings(world, preset)
-        out.write_text(json.dumps(kept))
-        print(json.dumps(kept["time"], indent=1))
+        if clip is not None:
+            out[0].write_text(json.dumps(every))
+    if "time" in tables.split(",") and first == 0 and clips:
+        assert world is not None, "there is a world to sample"
+        every["time"] = timings(world, preset)
+        out[0].write_text(json.dumps(every))
+    for name, mine in every.items():
+        print(json.dumps(mine, indent=1)) if name == "time" else report(name, mine)
 
 
 def report(name: str, mine: dict[str, dict[str, dict[str, float]]]) -> None:
-    """Means over clips with 95 % intervals; medians for misses."""
+    """Means over clips with 95 % intervals; medians, and the share within 12 %, for misses."""
     print(f"\n{name} ({len(mine)} clips)")
-    rows = sorted(
-        {row for clip in mine.values() for row in clip},
-        key=lambda r: list(next(iter(mine.values()))).index(r) if r in next(iter(mine.values())) else 99,
-    )
-    features = {}
+    rows = list(dict.fromkeys(row for clip in mine.values() for row in clip))
+    features: dict[str, np.ndarray] = {}
     for row in rows:
         having = [clip[row] for clip in mine.values() if row in clip]
-        names = [k for k in having[0] if not k.startswith("feature")]
+        features[row] = np.array([[h[k] for k in h if k.startswith("feature")] for h in having])
         words = []
-        for metric in names:
-            values = np.array([h[metric] for h in having if metric in h and np.isfinite(h[metric])])
-            if not len(values):
-                continue
-            found = bootstrap_interval(values, "median" if metric in ("miss", "of masks") else "mean")
-            words.append(f"{metric} {found.value:.3f} [{found.low:.3f}, {found.high:.3f}]")
-            if metric in ("miss", "of masks"):
-                words.append(f"within 12 %: {(values <= 0.12).mean():.2f}")
-        features[row] = [[h[k] for k in h if k.startswith("feature")] for h in having]
+        for metric in dict.fromkeys(k for h in having for k in h if not k.startswith("feature")):
+            values = np.array([h[metric] for h in having if np.isfinite(h.get(metric, np.nan))])
+            if len(values):
+                found = bootstrap_interval(values, "median" if metric in MISSES else "mean")
+                words.append(f"{metric} {found.value:.4g} [{found.low:.4g}, {found.high:.4g}]")
+                words += [f"within 12 %: {(values <= 0.12).mean():.2f}"] if metric in MISSES else []
         print(f"  {row} ({len(having)}): {'; '.join(words)}")
-    if "true video" in features and features["true video"][0]:
-        truth = np.array(features["true video"])
-        for row, values in features.items():
-            if row != "true video":
-                print(
-                    f"  Frechet distance, kinema-handcrafted features, {row}: {frechet_distance(np.array(values), truth):.3f}"
-                )
+    truth = features.pop("true video", np.zeros((0, 0)))
+    for row, values in features.items():
+        if truth.size and len(values) > 1:
+            print(f"  Frechet distance on kinema-handcrafted, {row}: {frechet_distance(values, truth):.3f}")
+
+
+MISSES = ("miss", "of masks")
+"""Distances of a part's centre from the sketched one, shares of the picture's height."""
 
 
 if __name__ == "__main__":

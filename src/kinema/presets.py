@@ -65,10 +65,10 @@ PRESETS: dict[str, Preset] = {
         frames=16,
         fps=8.0,
         coarse_frames=8,
-        coarse_steps=16,
-        steps=25,
-        start_noise=0.5,
-        start_steps=6,
+        coarse_steps=10,
+        steps=12,
+        start_noise=0.15,
+        start_steps=3,
     ),
 }
 

@@ -20,6 +20,7 @@ from jaxtyping import UInt8
 
 from kinema.errors import InputError
 from kinema.extract.extractor import extract
+from kinema.extract.observation import Observation
 from kinema.extract.observe import observe
 from kinema.optimize.lengthen import resample
 from kinema.optimize.optimizer import refine, refine_object
@@ -41,6 +42,8 @@ from kinema.sketch import Drag, Sketch, check_parts, load_sketch, sketch_from_dr
 from kinema.stages import Stages
 from kinema.types import BodyMotion, PartCondition, Scene, Subject, Video
 
+DOUBTFUL = 0.6
+"""Of the first frame's mean confidence of joints: below, a coarse frame says nothing of a body."""
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is."""
 
@@ -160,10 +163,30 @@ def coarse_video(plan: Plan, progress: Progress) -> Video:
 def extract_scene(plan: Plan, coarse: Video | None) -> Scene:
     """S2, first half: the subjects of the coarse video in the world; or of the picture, moved as the given motion."""
     if coarse is not None:
-        return extract(coarse, plan.prompt)
+        return without_doubtful_frames(extract(coarse, plan.prompt, of_the_picture(observe(coarse))))
     assert plan.motion is not None, "without a coarse video there is a motion"
     still = extract(Video(plan.picture[None], plan.preset.fps), plan.prompt)
     return perform(still, plan.motion, plan.preset.fps)
+
+
+def of_the_picture(seen: Observation) -> Observation:
+    """What was seen, without the subjects that the picture does not show: a coarse video may invent some."""
+    return replace(seen, tracks=tuple(track for track in seen.tracks if track.present[0]))
+
+
+def without_doubtful_frames(scene: Scene) -> Scene:
+    """The scene, its bodies not valid in frames where they are seen much worse than in the picture (`DOUBTFUL`).
+
+    A coarse video may dissolve what moves; the motion prior fills such frames in from the others.
+    """
+    subjects = []
+    for subject in scene.subjects:
+        motion = subject.motion
+        if isinstance(motion, BodyMotion):
+            sure = motion.confidence.mean(1)
+            motion = replace(motion, valid=motion.valid & (sure >= DOUBTFUL * sure[0]))
+        subjects.append(replace(subject, motion=motion))
+    return replace(scene, subjects=tuple(subjects))
 
 
 def perform(still: Scene, motion: BodyMotion, fps: float) -> Scene:

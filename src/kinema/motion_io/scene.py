@@ -1,6 +1,6 @@
 """A `Scene` as one .npz: plain arrays and strings, nothing pickled, so that it can be looked at and edited.
 
-Keys: prompt, K, T_camera_world, image_hw; and for subject k: k.label, k.appearance, k.fps, k.valid, then k.rotvec,
+Keys: prompt, motion_strength (not a number: not said), K, T_camera_world, image_hw; and for subject k: k.label, k.appearance, k.fps, k.valid, then k.rotvec,
 k.root_translation_m, k.betas, k.expression, k.confidence, k.category of a body, or k.points_m of an object.
 """
 
@@ -23,6 +23,7 @@ def save_scene(scene: Scene, path: str | Path) -> None:
     cameras = scene.cameras
     arrays: dict[str, np.ndarray] = {
         "prompt": np.array(scene.prompt),
+        "motion_strength": np.array(np.nan if scene.motion_strength is None else scene.motion_strength),
         "K": cameras.K,
         "T_camera_world": cameras.T_camera_world,
         "image_hw": np.array(cameras.image_hw),
@@ -51,7 +52,8 @@ def load_scene(path: str | Path) -> Scene:
         )
         count = len({key.split(".")[0] for key in arrays if key.endswith(".label")})
         subjects = tuple(_subject(k, arrays) for k in range(count))
-        return Scene(subjects, cameras, str(arrays["prompt"]))
+        strength = float(arrays["motion_strength"])
+        return Scene(subjects, cameras, str(arrays["prompt"]), None if np.isnan(strength) else strength)
     except KeyError as error:
         raise InputError(f"{path}, key {error}", "is missing", "a scene written by kinema") from error
 

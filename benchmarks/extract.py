@@ -26,7 +26,7 @@ from kinema.evaluate.motion_metrics import acceleration_error_mm, root_aligned_m
 from kinema.extract.camera_motion import camera_motion
 from kinema.extract.fitting import FitConfig, fit_bodies
 from kinema.extract.observation import Observation, Track
-from kinema.types import BodyMotion, Cameras
+from kinema.types import BodyMotion, Cameras, Scene, Video
 from kinema.world.clip import WorldClip
 from kinema.world.sampler import World
 
@@ -58,6 +58,23 @@ def true_observation(clip: WorldClip, noise_px: float, rng: np.random.Generator)
         )
     depth = clip.depth_m * np.exp(rng.normal(0, 0.3) + rng.normal(0, 0.05, (len(clip.depth_m), 1, 1)))
     return Observation(tuple(tracks), clip.part_ids, depth.astype(np.float32), clip.video.fps)
+
+
+def every_nth(clip: WorldClip, n: int) -> WorldClip:
+    """Every n-th frame of a clip, as the coarse videos of the first stage have them."""
+    if n == 1:
+        return clip
+    cut = slice(None, None, n)
+    cameras = clip.scene.cameras
+    cameras = Cameras(cameras.K[cut], cameras.T_camera_world[cut], cameras.image_hw)
+    thinned = (
+        (None if v is None else v[cut] for v in vs) for vs in (clip.joints_m, clip.joints_px, clip.joints_visible)
+    )
+    return WorldClip(
+        Video(clip.video.frames[cut], clip.video.fps / n),
+        Scene(clip.scene.subjects, cameras, clip.scene.prompt),
+        clip.part_ids[cut], clip.subject_ids[cut], clip.depth_m[cut], *(tuple(v) for v in thinned),
+    )  # fmt: skip
 
 
 def matched(clip: WorldClip, tracks: Sequence[Track]) -> list[tuple[int, int | None]]:
@@ -109,11 +126,11 @@ def errors(motion: BodyMotion, cameras: Cameras, clip: WorldClip, index: int) ->
     }
 
 
-def run(world: World, clips: int, noise_px: float, perception: bool, first: int = 0) -> dict:
+def run(world: World, clips: int, noise_px: float, perception: bool, first: int = 0, every: int = 1) -> dict:
     rows: dict[tuple[str, str], list[dict[str, float]]] = {}
     missed, seconds, per_clip, pitch, still = 0, [], [], [], []
     for seed in track(range(first, first + clips), description="extract"):
-        clip = world.sample(seed)
+        clip = every_nth(world.sample(seed), every)
         if perception:
             from kinema.extract.observe import observe
 
@@ -177,11 +194,13 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="seed of the first clip")
     parser.add_argument("--noise", type=float, default=2.0, help="pixels at 128 x 128")
     parser.add_argument("--perception", action="store_true", help="what mini-perception sees instead of noisy truth")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th frame; 2 is stage 1's rate")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     world = World.load(args.data / f"cmu_mocap/cmu_{args.split}.npz", None, "test")
-    result = run(world, args.clips, args.noise, args.perception, args.first)
+    result = run(world, args.clips, args.noise, args.perception, args.first, args.every)
     given = "mini-perception" if args.perception else f"true joints, {args.noise} px of noise"
+    given += f", every {args.every}. frame" if args.every > 1 else ""
     table = Table(title=f"{args.clips} clips, {given}")
     for name in ("", *METRICS, "subjects"):
         table.add_column(name, justify="right")

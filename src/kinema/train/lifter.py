@@ -41,12 +41,16 @@ HALF_WIDTH = float(np.tan(FIELD_OF_VIEW_RAD / 2))
 """A square picture reaches from - to + this, in rays."""
 PIXEL = 2 * HALF_WIDTH / 128
 """A pixel of a 128 x 128 picture, in rays: noise is given in these."""
-FRAMES = (16, 16, 16, 12, 8)
+FRAMES = (16, 16, 12, 8)
 FPS = (6.0, 12.0)
+COARSE_SHARE, COARSE_FRAMES, COARSE_FPS = 0.4, 8, (3.5, 6.0)
+"""How often a batch is like the coarse videos of the first stage: few frames, far apart."""
 PITCH_RAD = (0.0, float(np.radians(18)))
 """How far the cameras look down."""
 FILL = (0.3, 0.95)
 """A subject's height as a share of the picture's."""
+ERROR_PX = (0.4, 5.0)
+"""Standard deviation of a keypoint's error, in pixels of 128; small ones as often as large ones."""
 LEAST_DEPTH_M = 0.6
 BETA_SPREAD = 0.9
 """Standard deviation of the training bodies' betas."""
@@ -151,7 +155,7 @@ def _place(points: Tensor, pitch: Tensor, category: str, rng: np.random.Generato
 def disturb(clean: Tensor, category: str, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """True rays [B,T,J,2] -> rays and confidences as a detector might give them."""
     batch, frames, joints = clean.shape[:3]
-    size = _uniform(rng, batch, 0.3, 3.0)[:, None, None]
+    size = _uniform(rng, batch, *np.log(ERROR_PX)).exp()[:, None, None]
     hidden = _passing(clean, rng) | (clean.abs() > HALF_WIDTH).any(-1)
     hard = 1 + 3 * hidden.float() + 3 * _often(rng, (batch, frames, joints), 0.03)
     error = _normal(rng, batch, frames, joints, 2) * (size * hard)[..., None]
@@ -185,12 +189,14 @@ def _gaps(rng: np.random.Generator, batch: int, frames: int, joints: int) -> Ten
 
 
 def _swapped(rays: Tensor, category: str, rng: np.random.Generator) -> Tensor:
-    """Left taken for right in runs of frames of a tenth of the clips: in all joints, or in the legs alone."""
+    """Left taken for right in a fifth of the clips: through a run of frames, or in single ones; in all joints, or in the
+    legs alone."""
     batch, frames, joints = rays.shape[:3]
     twin = torch.from_numpy(mirror_permutation(category)[:joints])
     begin, length = _uniform(rng, batch, 0, 1) * frames, _uniform(rng, batch, 0, 0.4) * frames
     time = torch.arange(frames)
     run = (time >= begin[:, None]) & (time < (begin + length)[:, None]) & _often(rng, (batch, 1), 0.1)
+    run = run | (_often(rng, (batch, frames), 0.2) & _often(rng, (batch, 1), 0.1))
     legs = torch.zeros(joints, dtype=torch.bool)
     legs[[1, 2, 4, 5, 7, 8, 10, 11] if category == "human" else list(range(17, 25))] = True
     which = legs | _often(rng, (batch, 1), 0.5)
@@ -246,6 +252,8 @@ def has_fast_bfloat16() -> bool:
 def draw(clips: MotionClips, bones: tuple[Tensor, Tensor], batch: int, rng: np.random.Generator) -> Views:
     """A batch of views for training."""
     frames, fps = FRAMES[rng.integers(len(FRAMES))], float(rng.uniform(*FPS))
+    if rng.random() < COARSE_SHARE:
+        frames, fps = COARSE_FRAMES, float(rng.uniform(*COARSE_FPS))
     return view(at_video_rate(clips, batch, frames, fps, rng), clips.category, bones, fps, rng)
 
 

@@ -4,19 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 OUT := out/demo
-SAMPLE := examples/punch_noisy.npz
+PICTURE := examples/dancer.png
 
 .PHONY: demo test lint bench clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
 	@mkdir -p $(OUT)
-	$(BIN)/kinema diagnose $(SAMPLE)
-	$(BIN)/kinema refine $(SAMPLE) --out $(OUT)/punch.npz --prompt "a man punches"
-	$(BIN)/kinema render $(SAMPLE) --out $(OUT)/before.mp4 --map shaded --camera follow
-	$(BIN)/kinema render $(OUT)/punch.npz --out $(OUT)/after.mp4 --map shaded --camera follow
-	$(BIN)/kinema render $(OUT)/punch.npz --out $(OUT)/parts.mp4 --map parts --camera follow
-	@echo "Done. The motion as it came: $(OUT)/before.mp4; mended: $(OUT)/after.mp4; its part masks: $(OUT)/parts.mp4"
+	$(BIN)/kinema generate $(PICTURE) --out $(OUT)/video.mp4 --prompt "a man punches" \
+		--motion examples/punch.npz --seconds 3 --stages $(OUT)/stages
+	@echo "Done. The video: $(OUT)/video.mp4; how it came about, stage by stage: $(OUT)/stages/sheet.png"
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from kinema.optimize.optimizer import refine
     from kinema.optimize.retarget import retarget
     from kinema.render.control_maps import render_maps
+    from kinema.revision import GenerationResult, generate
+    from kinema.sketch import Sketch, load_sketch
     from kinema.types import BodyMotion, Cameras, ControlMaps, ObjectMotion, Scene, Subject, Video
 
     __version__: str
@@ -24,16 +26,20 @@ _HOME = {
     "BodyModel": "kinema.body.model",
     "BodyMotion": "kinema.types",
     "Cameras": "kinema.types",
+    "GenerationResult": "kinema.revision",
     "ControlMaps": "kinema.types",
     "InputError": "kinema.errors",
     "ObjectMotion": "kinema.types",
     "Scene": "kinema.types",
+    "Sketch": "kinema.sketch",
     "Subject": "kinema.types",
     "Video": "kinema.types",
     "diagnose": "kinema.optimize.diagnosis",
+    "generate": "kinema.revision",
     "joints": "kinema.body.model",
     "load_body": "kinema.body.model",
     "load_motion": "kinema.motion_io",
+    "load_sketch": "kinema.sketch",
     "plot_diagnosis": "kinema.optimize.diagnosis",
     "refine": "kinema.optimize.optimizer",
     "render_maps": "kinema.render.control_maps",
@@ -46,16 +52,20 @@ __all__ = [
     "BodyMotion",
     "Cameras",
     "ControlMaps",
+    "GenerationResult",
     "InputError",
     "ObjectMotion",
     "Scene",
+    "Sketch",
     "Subject",
     "Video",
     "__version__",
     "diagnose",
+    "generate",
     "joints",
     "load_body",
     "load_motion",
+    "load_sketch",
     "plot_diagnosis",
     "refine",
     "render_maps",

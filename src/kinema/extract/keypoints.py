@@ -30,7 +30,7 @@ class KeypointEstimator(Protocol):
         self,
         frames: UInt8[np.ndarray, "T H W 3"],
         detections: list[list[Detection]],
-        masks: list[Bool[np.ndarray, "N H W"]],
+        masks: list[Bool[np.ndarray, "_ H W"]],
     ) -> list[list[Keypoints]]:
         """For every frame the joints of its detections, in their order."""
         ...

@@ -71,7 +71,7 @@ class MiniPerception:
 
     def segment(
         self, frames: UInt8[np.ndarray, "T H W 3"], detections: list[list[Detection]]
-    ) -> list[Bool[np.ndarray, "N H W"]]:
+    ) -> list[Bool[np.ndarray, "_ H W"]]:
         """The mask that fits each detection's box best; empty where no subject of its category overlaps it."""
         fit = Fit.of(frames)
         masks = []
@@ -79,14 +79,14 @@ class MiniPerception:
             candidates = [(i.category, fit.back(i.mask)) for i in found]
             chosen = [_best_mask(d, candidates) for d in asked]
             nothing = np.zeros(frames.shape[1:3], bool)
-            masks.append(np.array([nothing if m is None else m for m in chosen]).reshape(-1, *nothing.shape))
+            masks.append(np.array([nothing if m is None else m for m in chosen], bool).reshape(-1, *nothing.shape))
         return masks
 
     def keypoints(
         self,
         frames: UInt8[np.ndarray, "T H W 3"],
         detections: list[list[Detection]],
-        masks: list[Bool[np.ndarray, "N H W"]],
+        masks: list[Bool[np.ndarray, "_ H W"]],
     ) -> list[list[Keypoints]]:
         """Joints of each detection, looked for within its mask."""
         fit = Fit.of(frames)

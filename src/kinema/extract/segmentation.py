@@ -16,7 +16,7 @@ from kinema.extract.detection import Detection
 class Segmenter(Protocol):
     def segment(
         self, frames: UInt8[np.ndarray, "T H W 3"], detections: list[list[Detection]]
-    ) -> list[Bool[np.ndarray, "N H W"]]:
+    ) -> list[Bool[np.ndarray, "_ H W"]]:
         """For every frame the masks of its detections, in their order; empty where there is nothing to see."""
         ...
 

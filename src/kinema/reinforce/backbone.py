@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -36,6 +36,7 @@ class Sampling:
     start_steps: int = 8
 
 
+@runtime_checkable
 class Backbone(Protocol):
     """A pretrained image-to-video model that takes a part condition."""
 

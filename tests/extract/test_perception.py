@@ -11,7 +11,15 @@ from kinema.errors import InputError
 from kinema.extract.detection import Detection
 from kinema.extract.instances import box_of_mask, find_instances, find_keypoints
 from kinema.extract.keypoints import Keypoints
-from kinema.extract.mini_perception import SIDE_PX, Fit, MiniPerception, load_perception, look, save_perception
+from kinema.extract.mini_perception import (
+    SIDE_PX,
+    Fit,
+    MiniPerception,
+    load_perception,
+    look,
+    save_perception,
+    shipped_perception,
+)
 from kinema.extract.observation import KEYPOINTS
 from kinema.extract.observe import Sight, follow, observe
 from kinema.extract.perception_net import (
@@ -27,7 +35,10 @@ from kinema.extract.perception_net import (
     PerceptionNet,
     mirrored,
 )
+from kinema.train.perception import held_out_frames
+from kinema.train.perception_score import score_perception
 from kinema.types import Video
+from kinema.world.sampler import World
 
 SMALL = PerceptionConfig(widths=(8, 16, 16, 24), out_width=8, attention_layers=1, attention_heads=2)
 
@@ -233,3 +244,13 @@ def test_weights_come_back_and_others_are_refused(tmp_path: Path):
     (tmp_path / "no.safetensors").write_bytes(b"nothing")
     with pytest.raises(InputError, match="cannot be read"):
         load_perception(tmp_path / "no.safetensors")
+
+
+def test_the_shipped_network_sees_the_held_out_world():
+    frames = held_out_frames(World.load(split="test"), clips=6, every=8)
+    score = score_perception(shipped_perception(), frames)
+    assert score["found"] > 0.75
+    assert score["left_right"] > 0.75
+    assert score["part_miou"] > 0.3
+    assert score["pck_human"] > 0.6
+    assert score["depth_error"] < 0.15

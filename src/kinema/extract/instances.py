@@ -20,8 +20,8 @@ CENTRE_SCORE = 0.2
 """A peak of the centres' heatmap below this is no subject."""
 CENTRE_APART = 0.06
 """Two centres of one category closer than this, as a share of the longer side, are one subject."""
-LEAST_AREA = 0.0012
-"""A subject covers at least this share of the picture: 20 of 128 x 128 pixels."""
+LEAST_AREA = 0.002
+"""A subject covers at least this share of the picture: 33 of 128 x 128 pixels."""
 SPECK = 0.04
 """A loose piece below this share of its subject is noise."""
 MOST_SUBJECTS = 6

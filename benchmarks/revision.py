@@ -52,8 +52,14 @@ from kinema.world.sampler import World
 SEED = 42
 LIMBS = ("left_hand", "right_hand", "left_foot", "right_foot", "left_forearm", "right_forearm", "head",
          "left_front_paw", "right_front_paw", "animal_head", "object")  # fmt: skip
+COMPARED_JOINTS = 22
+"""Of a body: without the fingers."""
 LEAST_TARGET_PX = 15
 """A part with fewer pixels in the true last frame is not sketched."""
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """No progress is shown."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,8 @@ def sampled(picture: np.ndarray, preset: Preset, condition, start) -> np.ndarray
         preset.frames, (picture.shape[1], picture.shape[0]), preset.steps, SEED, preset.fps,
         start_noise=preset.start_noise, start_steps=preset.start_steps,
     )  # fmt: skip
-    return revision.backbone(preset).generate(picture, sampling, condition, start)
+    frames, known = (None, None) if start is None else (start.frames, start.known)
+    return revision.backbone(preset).generate(picture, sampling, condition, frames, known)
 
 
 def warped_by_true_flow(frames: np.ndarray) -> np.ndarray:
@@ -111,13 +118,13 @@ def control(job: Job) -> dict[str, dict[str, float]]:
     clip = job.clip
     truth = frames_of(clip)
     condition = scene_condition(clip.scene, truth.shape[1:3])
-    carried = carry(truth[0], clip.scene, clip.subject_ids[0]).frames
+    carried = carry(truth[0], clip.scene, clip.subject_ids[0])
     made = {
         "true video": truth,
         "base, picture only": generate(job),
         "full masks, from noise": generate(job, condition),
         "full masks, reposed": generate(job, condition, carried),
-        "reposed picture itself": carried,
+        "reposed picture itself": carried.frames,
         "first frame, true flow": warped_by_true_flow(truth),
         "first frame, still": np.repeat(truth[:1], len(truth), 0),
     }
@@ -186,7 +193,8 @@ def stages(job: Job) -> dict[str, dict[str, float]]:
     made = {"one stage (base)": generate(job), "true video": frames_of(job.clip)}
     result = three_stages(job)
     made["three stages, reposed"] = result.video.frames
-    made["three stages, from noise"] = three_stages(job, start="noise").video.frames
+    noisy = replace(result.plan, start="noise")
+    made["three stages, from noise"] = revision.regenerate(noisy, result.refined, result.condition, quiet).frames
     made["three stages, no prior"] = without_prior(job, result)
     return {name: judge(frames, job.clip) for name, frames in made.items()}
 
@@ -198,7 +206,7 @@ def without_prior(job: Job, result: revision.GenerationResult) -> np.ndarray:
     preset = find_preset(job.preset)
     scene = stretch_scene(result.extracted, preset.frames, preset.fps)
     condition = scene_condition(scene, frames_of(job.clip).shape[1:3])
-    return revision.regenerate(result.plan, scene, condition, lambda *report: None).frames
+    return revision.regenerate(result.plan, scene, condition, quiet).frames
 
 
 def judge(frames: np.ndarray, clip: WorldClip) -> dict[str, float]:
@@ -232,7 +240,7 @@ def acceleration(seen) -> float:
 def levels(job: Job) -> dict[str, dict[str, float]]:
     """Table 9: other confidences for full motion, sketch and nothing."""
     truth = frames_of(job.clip)
-    carried = carry(truth[0], job.clip.scene, job.clip.subject_ids[0]).frames
+    carried = carry(truth[0], job.clip.scene, job.clip.subject_ids[0])
     rows = {}
     for triple in ((1.0, 0.5, 0.0), (0.8, 0.5, 0.2), (3.0, 2.0, 1.0)):
         condition = scene_condition(job.clip.scene, truth.shape[1:3], ConfidenceLevels(*triple))
@@ -250,10 +258,10 @@ def coarse(job: Job) -> dict[str, dict[str, float]]:
         plan = revision.make_plan(
             frames_of(job.clip)[0], used, job.clip.scene.prompt, None, (), None, None, None, None, SEED, None
         )
-        video = revision.coarse_video(plan, lambda *report: None)
+        video = revision.coarse_video(plan, quiet)
         scene = revision.refine_scene(plan, revision.extract_scene(plan, video))
         condition = scene_condition(scene, video.frames.shape[1:3])
-        made = revision.regenerate(plan, scene, condition, lambda *report: None).frames
+        made = revision.regenerate(plan, scene, condition, quiet).frames
         rows[name] = judge(made, job.clip) | {"seconds": time.perf_counter() - began}
     return rows
 
@@ -271,11 +279,12 @@ def occlusion(job: Job) -> dict[str, dict[str, float]]:
     found = make_shot(scene)
     masks = rasterize(found.meshes(every), found.cameras, normals=False)
     matched = match(masks.subject_ids, clip.subject_ids, len(scene.subjects))
-    either = crossing & (matched > 0)
-    rows = {"pixels": float(crossing.sum()), "right order": order_accuracy(matched, clip.subject_ids, crossing)}
-    if either.any():
-        rows["right order where drawn"] = order_accuracy(matched, clip.subject_ids, either)
-    carried = carry(frames_of(clip)[0], clip.scene, clip.subject_ids[0]).frames
+    drawn = np.stack([rasterize([m], found.cameras, normals=False).subject_ids > 0 for m in found.meshes(every)])
+    both = crossing & crossing_pixels(drawn)
+    rows = {"pixels": float(crossing.sum()), "right subject": order_accuracy(matched, clip.subject_ids, crossing)}
+    if both.any():
+        rows["right order where projected masks cross too"] = order_accuracy(matched, clip.subject_ids, both)
+    carried = carry(frames_of(clip)[0], clip.scene, clip.subject_ids[0])
     made = generate(job, scene_condition(clip.scene, frames_of(clip).shape[1:3]), carried)
     within = cv2.dilate(crossing.transpose(1, 2, 0).astype(np.uint8), np.ones((9, 9), np.uint8)).transpose(2, 0, 1) > 0
     rows["video part mIoU there"] = part_miou(clip.part_ids, parts_in(made), within)
@@ -307,11 +316,11 @@ def prompts(job: Job) -> dict[str, dict[str, float]]:
     )
     if seen is None:
         return {}
-    truth = joints(body)
+    truth = joints(body)[:, :COMPARED_JOINTS]
     truth = truth - truth[:, :1]
 
     def error(words: str | None) -> float:
-        points = joints(refine(seen, words, hold=(0,)))
+        points = joints(refine(seen, words, hold=(0,)))[:, :COMPARED_JOINTS]
         points = points - points[:, :1]
         a, b = points.reshape(-1, 3), truth.reshape(-1, 3)
         u, _, vt = np.linalg.svd(a.T @ b)

@@ -1,6 +1,6 @@
 """Make the pictures of the pages in `docs/images/`, all of them from the package and its sample captures.
 
-python scripts/make_docs_pictures.py [parts] [maps] [diagnosis] [refine]
+python scripts/make_docs_pictures.py [parts] [maps] [diagnosis] [refine] [stages] [world]
 """
 
 from __future__ import annotations
@@ -112,6 +112,26 @@ def refine() -> None:
     save(figure, "refine.png")
 
 
+def stages() -> None:
+    """The sheet of a run from a picture and a drag."""
+    from kinema.stage_sheet import sheet
+
+    drag = ("left_hand", (33.0, 34.0), (40.0, 14.0))
+    result = kinema.generate(EXAMPLES / "dancer.png", "a man lifts his hand", drags=[drag])
+    cv2.imwrite(str(IMAGES / "stages.png"), sheet(result)[..., ::-1])
+
+
+def world() -> None:
+    """Clips of the procedural world: four frames, and the first and last part masks."""
+    from kinema.render.palette import parts_to_rgb
+    from kinema.world.sampler import World
+
+    clips = [World.load().sample(seed) for seed in range(6)]
+    rows = [np.concatenate([*c.video.frames[[0, 5, 10, 15]], *parts_to_rgb(c.part_ids)[[0, 15]]], 1) for c in clips]
+    halves = np.concatenate([np.concatenate(rows[:3]), np.concatenate(rows[3:])], 1)
+    cv2.imwrite(str(IMAGES / "world.png"), halves[..., ::-1])
+
+
 def follow(motion: BodyMotion, size: tuple[int, int]) -> list[Cameras]:
     """A following camera, as one of a single frame for each frame."""
     points = outermost_points(make_shot(motion))
@@ -125,7 +145,7 @@ def save(figure: Figure, name: str) -> None:
     figure.savefig(IMAGES / name)
 
 
-PICTURES = {"parts": parts, "maps": maps, "diagnosis": diagnosis, "refine": refine}
+PICTURES = {"parts": parts, "maps": maps, "diagnosis": diagnosis, "refine": refine, "stages": stages, "world": world}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -169,11 +169,14 @@ def test_pinned_torch_is_the_one_of_the_constraints():
     assert f"torch=={TORCH_VERSION}" in constraints.read_text().splitlines()
 
 
+SUFFIXES = (".safetensors", ".json", ".npz")
+
+
 def test_manifest_is_up_to_date():
     from kinema.checkpoints import ASSETS, sha256
 
     manifest = json.loads((ASSETS / "manifest.json").read_text())
-    stored = {p.relative_to(ASSETS).as_posix() for p in ASSETS.glob("*/*") if p.suffix in (".safetensors", ".json")}
+    stored = {p.relative_to(ASSETS).as_posix() for p in ASSETS.glob("*/**/*") if p.suffix in SUFFIXES}
     assert set(manifest) == stored, "run scripts/update_asset_manifest.py"
     for file, entry in manifest.items():
         assert sha256(ASSETS / file) == entry["sha256"], f"run scripts/update_asset_manifest.py: {file} has changed"

@@ -237,7 +237,7 @@ def regenerated_frames(plan: Plan, scene: Scene, condition: PartCondition, progr
     preset, (height, width) = plan.preset, hw_of(plan)
     model = backbone(preset)
     parts = windows(plan.frames, preset.frames)
-    carried = carry(plan.picture, scene, owners(plan, scene)[1]).frames if plan.start == "reposed" else None
+    carried = carry(plan.picture, scene, owners(plan, scene)[1]) if plan.start == "reposed" else None
 
     def clips() -> Iterator[tuple[slice, np.ndarray]]:
         for number, window in enumerate(parts):
@@ -246,12 +246,12 @@ def regenerated_frames(plan: Plan, scene: Scene, condition: PartCondition, progr
                 start_noise=preset.start_noise, start_steps=preset.start_steps,
             )  # fmt: skip
             own = PartCondition(condition.part_ids[window], condition.confidence[window])
-            start = None if carried is None else carried[window]
+            start, known = (None, None) if carried is None else (carried.frames[window], carried.known[window])
 
             def report(done: int, total: int, number: int = number) -> None:
                 progress("regenerate", number * total + done, total * len(parts))
 
-            yield window, model.generate(plan.picture, sampling, own, start, report)
+            yield window, model.generate(plan.picture, sampling, own, start, known, report)
 
     for number, frame in enumerate(blend_stream(clips())):
         yield plan.picture if number == 0 else frame

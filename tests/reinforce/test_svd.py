@@ -74,6 +74,15 @@ def test_a_start_with_next_to_no_noise_comes_back_sharper_than_the_autoencoder_s
     assert np.abs(model.decode(model.encode(clip)).astype(int) - clip).mean() > 30
 
 
+def test_what_is_known_of_the_start_stays(model, picture):
+    clip = np.random.default_rng(3).integers(0, 255, (4, 64, 64, 3), np.uint8)
+    known = np.zeros((4, 64, 64), np.float32)
+    known[:, :32] = 1
+    found = model.generate(picture, SAMPLING, start=clip, known=known)
+    assert np.array_equal(found[1:, :32], clip[1:, :32])
+    assert not np.array_equal(found[1:, 32:], clip[1:, 32:])
+
+
 def test_the_first_frame_is_the_picture(model, picture):
     assert np.array_equal(model.generate(picture, SAMPLING)[0], picture)
 

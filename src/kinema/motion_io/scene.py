@@ -1,7 +1,8 @@
 """A `Scene` as one .npz: plain arrays and strings, nothing pickled, so that it can be looked at and edited.
 
-Keys: prompt, motion_strength (not a number: not said), K, T_camera_world, image_hw; and for subject k: k.label, k.appearance, k.fps, k.valid, then k.rotvec,
-k.root_translation_m, k.betas, k.expression, k.confidence, k.category of a body, or k.points_m of an object.
+Keys: prompt, motion_strength (not a number: not said), K, T_camera_world, image_hw; and for subject k: k.label,
+k.appearance, k.fps, k.valid, then k.rotvec, k.root_translation_m, k.betas, k.expression, k.confidence, k.category of a
+body, or k.points_m of an object.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 from kinema.types import PartCondition
 
@@ -56,12 +56,14 @@ class Backbone(Protocol):
         sampling: Sampling,
         condition: PartCondition | None = None,
         start: UInt8[np.ndarray, "T H W 3"] | None = None,
+        known: Float32[np.ndarray, "T H W"] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> UInt8[np.ndarray, "T H W 3"]:
         """Frames that begin with the picture.
 
         condition  of the same frames and size; None: the base model, untouched
         start      a clip to start from instead of pure noise
+        known      0-1, how much of each of its pixels is to stay as it is; None: nothing of it
         progress   called with (steps done, steps)
         """
         ...

@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -122,6 +122,7 @@ class Svd:
         sampling: Sampling,
         condition: PartCondition | None = None,
         start: UInt8[np.ndarray, "T H W 3"] | None = None,
+        known: Float32[np.ndarray, "T H W"] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> UInt8[np.ndarray, "T H W 3"]:
         """See `kinema.reinforce.backbone.Backbone.generate`."""
@@ -143,17 +144,19 @@ class Svd:
                 latents = self.scheduler.step(found.float(), timestep, latents).prev_sample
                 if progress:
                     progress(step + 1, len(timesteps))
-        frames = self.decode(latents) if start is None else self._changed(start, latents)
+        frames = self.decode(latents) if start is None else self._changed(start, known, latents)
         frames[0] = picture
         return frames
 
-    def _changed(self, start: np.ndarray, latents: Tensor) -> np.ndarray:
-        """The start clip with what the model changed of it, so that the autoencoder blurs nothing that stays.
+    def _changed(self, start: np.ndarray, known: np.ndarray | None, latents: Tensor) -> np.ndarray:
+        """The start clip with what the model changed of it where that is asked, so that the rest stays as it is.
 
-        Both are decoded, with and without the change, and the difference of the two is added to the clip.
+        Both are decoded, with and without the change, and the difference of the two is added to the clip: what the
+        autoencoder blurs is in both.
         """
-        before, after = (self.decode(z).astype(np.int16) for z in (self.encode(start), latents))
-        return np.clip(start + after - before, 0, 255).astype(np.uint8)
+        before, after = (self.decode(z).astype(np.float32) for z in (self.encode(start), latents))
+        change = after - before if known is None else (after - before) * (1 - known[..., None])
+        return np.clip(np.rint(start + change), 0, 255).astype(np.uint8)
 
     def _fixed_channels(self, picture, sampling: Sampling, condition: PartCondition | None, generator) -> Tensor:
         """What every step sees besides the noisy latents [T,C,h,w]: the first frame's, and the motion where known."""

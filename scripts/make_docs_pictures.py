@@ -132,6 +132,22 @@ def world() -> None:
     cv2.imwrite(str(IMAGES / "world.png"), halves[..., ::-1])
 
 
+def real(folder: Path | None) -> None:
+    """What comes of real pictures: refined part masks and the video, of each picture of a folder."""
+    from kinema.render.palette import parts_to_rgb
+    from kinema.stage_sheet import labelled_rows
+
+    assert folder is not None, "the picture of real pictures needs --pictures FOLDER"
+    sheets = []
+    for file in sorted(folder.glob("*.png")):
+        result = kinema.generate(file, "a person moves")
+        rows = [(file.stem, result.video.frames), ("refined part masks", parts_to_rgb(result.condition.part_ids))]
+        sheets.append(labelled_rows(rows, columns=6))
+    width = max(s.shape[1] for s in sheets)
+    padded = [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in sheets]
+    cv2.imwrite(str(IMAGES / "real.png"), np.concatenate(padded)[..., ::-1])
+
+
 def follow(motion: BodyMotion, size: tuple[int, int]) -> list[Cameras]:
     """A following camera, as one of a single frame for each frame."""
     points = outermost_points(make_shot(motion))
@@ -149,6 +165,10 @@ PICTURES = {"parts": parts, "maps": maps, "diagnosis": diagnosis, "refine": refi
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pictures", nargs="*", choices=[*PICTURES, []], help="which; all of them where none is given")
-    for name in parser.parse_args().pictures or PICTURES:
-        PICTURES[name]()
+    parser.add_argument(
+        "names", nargs="*", choices=[*PICTURES, "real", []], help="which; all but real where none is given"
+    )
+    parser.add_argument("--pictures", type=Path, help="folder of real pictures, for real")
+    asked = parser.parse_args()
+    for name in asked.names or PICTURES:
+        real(asked.pictures) if name == "real" else PICTURES[name]()

@@ -87,6 +87,13 @@ def test_the_first_frame_is_the_picture(model, picture):
     assert np.array_equal(model.generate(picture, SAMPLING)[0], picture)
 
 
+def test_other_shapes_than_the_encoders_and_half_precision(model, picture):
+    for part in (model.unet, model.autoencoder, model.image_encoder):
+        part._apply(lambda value: value.bfloat16() if value.is_floating_point() else value)
+    wide = Sampling(frames=4, size=(96, 64), steps=1)
+    assert model.generate(picture, wide).shape == (4, 64, 96, 3)
+
+
 def test_progress_counts_every_step(model, picture):
     calls = []
     model.generate(picture, SAMPLING, progress=lambda done, total: calls.append((done, total)))

@@ -52,7 +52,7 @@ class Backbone(Protocol):
 
     def generate(
         self,
-        image: UInt8[np.ndarray, "H W 3"],
+        image: UInt8[np.ndarray, "H0 W0 3"],
         sampling: Sampling,
         condition: PartCondition | None = None,
         start: UInt8[np.ndarray, "T H W 3"] | None = None,

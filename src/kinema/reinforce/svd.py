@@ -76,8 +76,8 @@ def context_tokens(image_encoder: nn.Module, images: Tensor, pooled: bool) -> Te
     """Pictures [B,3,H,W] in -1..1 -> what the cross-attention sees [B,N,C]: one pooled vector (SVD), or every patch."""
     model: Any = image_encoder
     side = model.config.image_size
-    small = nn.functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
-    seen = model(pixel_values=small)
+    small = nn.functional.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
+    seen = model(pixel_values=small.to(images.dtype))
     if pooled:
         return seen.image_embeds[:, None]
     return model.visual_projection(model.vision_model.post_layernorm(seen.last_hidden_state))
@@ -118,7 +118,7 @@ class Svd:
     @torch.inference_mode()
     def generate(
         self,
-        image: UInt8[np.ndarray, "H W 3"],
+        image: UInt8[np.ndarray, "H0 W0 3"],
         sampling: Sampling,
         condition: PartCondition | None = None,
         start: UInt8[np.ndarray, "T H W 3"] | None = None,

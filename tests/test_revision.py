@@ -82,6 +82,14 @@ def test_repeating_it_reuses_every_stage_and_gives_the_same_frames(first, monkey
     assert np.array_equal(again.video.frames, result.video.frames)
 
 
+def test_going_on_without_the_motion_keeps_the_length_of_the_scene(first, tmp_path):
+    _, folder = first
+    for name in ("refined.npz", "scene.npz"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    for stage, frames in ((3, 8), (2, len(load_scene(folder / "scene.npz").cameras.K))):
+        assert len(revision.generate(PICTURE, stages=tmp_path, from_stage=stage).video.frames) == frames
+
+
 def test_an_edited_scene_is_gone_on_from(first, tmp_path):
     result, folder = first
     for name in ("refined.npz", "scene.npz"):

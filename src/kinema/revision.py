@@ -54,6 +54,7 @@ class Plan:
 
     picture      uint8 [H,W,3] at the model's size, the first frame
     subject_ids  whose each of its pixels is, part_ids which part
+    frames       of the video; None: as many as the scene has
     """
 
     picture: UInt8[np.ndarray, "H W 3"]
@@ -63,7 +64,7 @@ class Plan:
     sketch: Sketch | None
     motion: BodyMotion | None
     strength: float | None
-    frames: int
+    frames: int | None
     seed: int
     preset: Preset
     start: Start
@@ -112,7 +113,7 @@ def generate(
     drags       the same said by dragging parts
     motion      moves the first person or animal instead of stage 1
     strength    0-1, how lively, 0.5 being usual; None leaves it to the coarse video
-    frames      or seconds: how long; by default the preset's clip
+    frames      or seconds: how long; by default the preset's clip, or as long as the motion
     start       of stage 3: "reposed" or "noise"; by default the preset's
     stages      a folder to keep every stage in; what is unchanged is used again
     from_stage  2 or 3: take the scene, or the refined scene, from `stages` as it lies there, edited or not
@@ -127,7 +128,7 @@ def generate(
 
     with timed(clock, "coarse"):
         coarse = None
-        if motion is None:
+        if motion is None and from_stage == 1:
             coarse = kept.video("coarse", asked, lambda: coarse_video(plan, progress))
     with timed(clock, "extract"):
         progress("extract", 0, 1)
@@ -223,8 +224,10 @@ def refine_scene(plan: Plan, scene: Scene) -> Scene:
             mended = refine_object(motion, plan.prompt or None, hold=(0,), target=target)
         subjects.append(replace(subject, motion=mended))
     mended = replace(scene, subjects=tuple(subjects), prompt=plan.prompt, motion_strength=plan.strength)
-    clip = stretch_scene(mended, plan.preset.frames, plan.preset.fps) if plan.motion is None else mended
-    return lengthen_scene(clip, plan.frames)
+    preset, frames = plan.preset, len(scene.cameras.K)
+    if frames == preset.coarse_frames and all(s.motion.fps == preset.coarse_fps for s in scene.subjects):
+        mended = stretch_scene(mended, preset.frames, preset.fps)
+    return mended if plan.frames is None else lengthen_scene(mended, plan.frames)
 
 
 def regenerate(plan: Plan, scene: Scene, condition: PartCondition, progress: Progress) -> Video:
@@ -236,7 +239,7 @@ def regenerated_frames(plan: Plan, scene: Scene, condition: PartCondition, progr
     """S3, frame by frame: one window at a time, blended where they overlap; memory does not grow with the length."""
     preset, (height, width) = plan.preset, hw_of(plan)
     model = backbone(preset)
-    parts = windows(plan.frames, preset.frames)
+    parts = windows(len(scene.cameras.K), preset.frames)
     carried = carry(plan.picture, scene, owners(plan, scene)[1]) if plan.start == "reposed" else None
 
     def clips() -> Iterator[tuple[slice, np.ndarray]]:
@@ -286,10 +289,8 @@ def make_plan(
         raise InputError("strength", f"is {strength}", expected="a number from 0 (calm) to 1 (lively)")
     if frames is not None and seconds is not None:
         raise InputError("frames", "and seconds are both given", expected="one of the two")
-    count = frames if frames is not None else round(seconds * preset.fps) if seconds is not None else None
-    if count is None:
-        count = preset.frames if motion is None else len(resample(motion, fps=preset.fps))
-    if count < 2:
+    count = frames if seconds is None else round(seconds * preset.fps)
+    if count is not None and count < 2:
         raise InputError("frames", f"is {count}", expected=f"at least 2 ({preset.fps:g} a second)")
     fitted = fit((picture.shape[0], picture.shape[1]), preset.pixels, backbone(preset).multiple)
     small = fitted.picture(picture)

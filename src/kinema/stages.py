@@ -26,7 +26,7 @@ from kinema.types import Scene, Video
 if TYPE_CHECKING:
     from kinema.revision import GenerationResult, Plan
 
-TAKEN = {1: (), 2: ("coarse", "scene"), 3: ("coarse", "scene", "refined")}
+TAKEN = {1: (), 2: ("scene",), 3: ("scene", "refined")}
 """By the stage that a run starts from: what is taken from the folder as it lies there."""
 
 

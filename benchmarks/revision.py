@@ -200,11 +200,17 @@ def stages(job: Job) -> dict[str, dict[str, float]]:
 
 
 def without_prior(job: Job, result: revision.GenerationResult) -> np.ndarray:
-    """What stage 2 saw goes to stage 3 as it is."""
+    """What stage 2 saw goes to stage 3 as it is, frames that it did not see filled in evenly."""
+    from kinema.optimize.optimizer import fill_invalid
     from kinema.optimize.retime import stretch_scene
+    from kinema.types import BodyMotion
 
     preset = find_preset(job.preset)
-    scene = stretch_scene(result.extracted, preset.frames, preset.fps)
+    filled = [
+        replace(s, motion=fill_invalid(s.motion) if isinstance(s.motion, BodyMotion) else s.motion)
+        for s in result.extracted.subjects
+    ]
+    scene = stretch_scene(replace(result.extracted, subjects=tuple(filled)), preset.frames, preset.fps)
     condition = scene_condition(scene, frames_of(job.clip).shape[1:3])
     return revision.regenerate(result.plan, scene, condition, quiet).frames
 

@@ -82,6 +82,18 @@ def test_repeating_it_reuses_every_stage_and_gives_the_same_frames(first, monkey
     assert np.array_equal(again.video.frames, result.video.frames)
 
 
+def test_a_long_video_comes_in_windows_that_agree(first):
+    """24 frames are two windows; the picture is carried into their common frames alike."""
+    result, _ = first
+    scene = revision.lengthen_scene(result.refined, 24)
+    ids = revision.owners(result.plan, scene)[1]
+    early, _ = revision.reposed(result.plan, scene, ids, slice(0, 16))
+    late, _ = revision.reposed(result.plan, scene, ids, slice(8, 24))
+    assert np.array_equal(early[8:], late[:8])
+    condition = revision.scene_condition(scene, (128, 128))
+    assert len(list(revision.regenerated_frames(result.plan, scene, condition, lambda *report: None))) == 24
+
+
 def test_going_on_without_the_motion_keeps_the_length_of_the_scene(first, tmp_path):
     _, folder = first
     for name in ("refined.npz", "scene.npz"):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from rich.console import Console
 from tyro.conf import Positional, arg
@@ -17,12 +17,12 @@ from kinema.errors import InputError
 if TYPE_CHECKING:
     from kinema.body.model import BodyModel
     from kinema.types import BodyMotion
-    from kinema.video import Frame
 
 MOTION_SUFFIXES = (".npz", ".bvh", ".glb", ".gltf")
 VIDEO_SUFFIXES = (".mp4", ".png", "")
 """The last two: a folder with a PNG a frame."""
 PLOT_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
+Thing = TypeVar("Thing")
 
 
 def option(metavar: str, unset: str = "optional") -> Any:
@@ -106,9 +106,9 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
-def with_progress(frames: Iterable[Frame], total: int, what: str) -> Iterable[Frame]:
-    """The same frames, with a bar on a terminal."""
+def with_progress(things: Iterable[Thing], total: int, what: str) -> Iterable[Thing]:
+    """The same things, with a bar on a terminal."""
     from rich.progress import track
 
     console = Console(stderr=True)
-    return track(frames, what, total, console=console, disable=not console.is_terminal)
+    return track(things, what, total, console=console, disable=not console.is_terminal)

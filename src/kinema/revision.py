@@ -24,7 +24,7 @@ from kinema.extract.observation import Observation
 from kinema.extract.observe import observe
 from kinema.optimize.lengthen import resample
 from kinema.optimize.optimizer import refine, refine_object
-from kinema.optimize.retime import lengthen_scene, stretch_scene
+from kinema.optimize.retime import at_frames, lengthen_scene, stretch_scene
 from kinema.optimize.target_pose import target_from_sketch
 from kinema.picture import Fit, checked_picture, fit, load_picture
 from kinema.presets import Preset, Start, find_preset
@@ -240,7 +240,7 @@ def regenerated_frames(plan: Plan, scene: Scene, condition: PartCondition, progr
     preset, (height, width) = plan.preset, hw_of(plan)
     model = backbone(preset)
     parts = windows(len(scene.cameras.K), preset.frames)
-    carried = carry(plan.picture, scene, owners(plan, scene)[1]) if plan.start == "reposed" else None
+    ids = owners(plan, scene)[1]
 
     def clips() -> Iterator[tuple[slice, np.ndarray]]:
         for number, window in enumerate(parts):
@@ -249,7 +249,7 @@ def regenerated_frames(plan: Plan, scene: Scene, condition: PartCondition, progr
                 start_noise=preset.start_noise, start_steps=preset.start_steps,
             )  # fmt: skip
             own = PartCondition(condition.part_ids[window], condition.confidence[window])
-            start, known = (None, None) if carried is None else (carried.frames[window], carried.known[window])
+            start, known = reposed(plan, scene, ids, window) if plan.start == "reposed" else (None, None)
 
             def report(done: int, total: int, number: int = number) -> None:
                 progress("regenerate", number * total + done, total * len(parts))
@@ -258,6 +258,16 @@ def regenerated_frames(plan: Plan, scene: Scene, condition: PartCondition, progr
 
     for number, frame in enumerate(blend_stream(clips())):
         yield plan.picture if number == 0 else frame
+
+
+def reposed(plan: Plan, scene: Scene, subject_ids: np.ndarray, window: slice) -> tuple[np.ndarray, np.ndarray]:
+    """The picture carried into the frames of a window, and how well it is known there."""
+    frames = np.arange(window.start, window.stop)
+    if window.start == 0:
+        carried = carry(plan.picture, at_frames(scene, frames), subject_ids)
+        return carried.frames, carried.known
+    carried = carry(plan.picture, at_frames(scene, np.append(0, frames)), subject_ids)
+    return carried.frames[1:], carried.known[1:]
 
 
 @cache

@@ -4,7 +4,7 @@ import numpy as np
 
 from kinema.camera import make_cameras
 from kinema.motion_io import load_motion
-from kinema.optimize.retime import lengthen_scene, stretch_scene
+from kinema.optimize.retime import at_frames, lengthen_scene, stretch_scene
 from kinema.types import ObjectMotion, Scene, Subject
 
 
@@ -61,3 +61,11 @@ def test_one_frame_becomes_many():
     )
     many = stretch_scene(one, 6, 8.0)
     assert len(many.subjects[0].motion) == len(many.cameras.K) == 6
+
+
+def test_chosen_frames_come_in_the_order_asked():
+    scene = a_scene()
+    some = at_frames(scene, np.array([0, 5, 5, 2]))
+    assert np.array_equal(some.subjects[0].motion.rotvec, scene.subjects[0].motion.rotvec[[0, 5, 5, 2]])
+    assert np.array_equal(some.subjects[1].motion.points_m, scene.subjects[1].motion.points_m[[0, 5, 5, 2]])
+    assert np.array_equal(some.cameras.T_camera_world, scene.cameras.T_camera_world[[0, 5, 5, 2]])

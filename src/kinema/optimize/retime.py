@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Int
 from scipy.spatial.transform import Rotation, Slerp
 
 from kinema.optimize.lengthen import lengthen, resample
@@ -25,33 +26,29 @@ def lengthen_scene(scene: Scene, frames: int) -> Scene:
     """The scene continued to `frames` frames at its own rate; bodies go on moving, cameras and objects stay."""
     have = len(scene.cameras.K)
     if frames <= have:
-        return scene if frames == have else _cut(scene, frames)
-    last = np.minimum(np.arange(frames), have - 1)
-    cameras = scene.cameras
-    longer = Cameras(cameras.K[last], cameras.T_camera_world[last], cameras.image_hw)
-    return replace(
-        scene, subjects=tuple(replace(s, motion=_longer(s.motion, frames)) for s in scene.subjects), cameras=longer
-    )
+        return scene if frames == have else at_frames(scene, np.arange(frames))
+    still = at_frames(scene, np.minimum(np.arange(frames), have - 1))
+    subjects = [
+        replace(given, motion=lengthen(given.motion, frames)) if isinstance(given.motion, BodyMotion) else waiting
+        for given, waiting in zip(scene.subjects, still.subjects, strict=True)
+    ]
+    return replace(still, subjects=tuple(subjects))
 
 
-def _longer(motion: BodyMotion | ObjectMotion, frames: int) -> BodyMotion | ObjectMotion:
-    if isinstance(motion, BodyMotion):
-        return lengthen(motion, frames)
-    last = np.minimum(np.arange(frames), len(motion.points_m) - 1)
-    return replace(motion, points_m=motion.points_m[last], valid=motion.valid[last])
-
-
-def _cut(scene: Scene, frames: int) -> Scene:
-    cameras = Cameras(scene.cameras.K[:frames], scene.cameras.T_camera_world[:frames], scene.cameras.image_hw)
+def at_frames(scene: Scene, frames: Int[np.ndarray, " N"]) -> Scene:
+    """The scene in some of its frames, in any order, each as often as it is named."""
+    cameras = Cameras(scene.cameras.K[frames], scene.cameras.T_camera_world[frames], scene.cameras.image_hw)
     subjects = []
     for subject in scene.subjects:
-        motion = subject.motion
-        if isinstance(motion, BodyMotion):
-            subjects.append(replace(subject, motion=motion[:frames]))
-        else:
-            own = replace(motion, points_m=motion.points_m[:frames], valid=motion.valid[:frames])
-            subjects.append(replace(subject, motion=own))
+        names = OBJECT_FIELDS if isinstance(subject.motion, ObjectMotion) else BODY_FIELDS
+        own = {name: getattr(subject.motion, name)[frames] for name in names}
+        subjects.append(replace(subject, motion=replace(subject.motion, **own)))
     return replace(scene, subjects=tuple(subjects), cameras=cameras)
+
+
+BODY_FIELDS = ("rotvec", "root_translation_m", "expression", "valid", "confidence")
+OBJECT_FIELDS = ("points_m", "valid")
+"""What a motion has of every frame."""
 
 
 def _stretched(motion: BodyMotion | ObjectMotion, frames: int, fps: float) -> BodyMotion | ObjectMotion:

@@ -35,6 +35,9 @@ FILL = 0.92
 """How much of the picture, from its middle, the subjects may take."""
 LEAST_EXTENT = 0.4
 """A person or dog in the lead is at least this share of the picture high or wide; else another one is drawn."""
+MOST_TRIES = 12
+FARTHEST_M = 60.0
+"""The camera goes no further away than this, in steps of 8 %, until it sees all."""
 USUAL_FRAMES = 16
 STILL = np.eye(3, dtype=np.float32)
 
@@ -64,10 +67,12 @@ class World:
     def sample(self, seed: int, frames: int = USUAL_FRAMES, size: tuple[int, int] = (128, 128)) -> WorldClip:
         """One clip at 8 fps, (width, height) pixels; equal seeds give equal clips."""
         rng = np.random.default_rng(SPLIT_SEEDS[self.split] + seed)
-        for _ in range(12):
+        tries = 0
+        while True:
             actors = self._cast(rng, frames)
             cameras = _film(rng, actors, frames, size)
-            if actors[0].motion is None or _extent(actors[0], cameras) >= LEAST_EXTENT:
+            tries += 1
+            if tries == MOST_TRIES or actors[0].motion is None or _extent(actors[0], cameras) >= LEAST_EXTENT:
                 break
         picture, place = self._backdrop(int(rng.integers(BACKDROPS)), 2 * max(size))
         return _shoot(rng, actors, cameras, picture, _caption(actors, cameras, place))
@@ -109,15 +114,13 @@ def _film(rng: np.random.Generator, actors: list[Actor], frames: int, size: tupl
     focal = max(size) / 2 / np.tan(FIELD_OF_VIEW_RAD / 2)
     spare = rng.uniform(1.0, 1.15)
     distance = 0.5 * float(np.linalg.norm(high - low)) + 0.3
-    for _ in range(40):
-        eye = aim + distance * back
-        cameras = _look(eye, aim, follow, focal * zoom, size)
+    while True:
+        cameras = _look(aim + distance * back, aim, follow, focal * zoom, size)
         pixels, depth = project(points, cameras)
         inside = np.abs(pixels - [width / 2, height / 2]) <= FILL / 2 / spare * np.array([width, height])
-        if inside.all() and (depth > 0.3).all():
-            break
+        if distance > FARTHEST_M or (inside.all() and (depth > 0.3).all()):
+            return cameras
         distance *= 1.08
-    return cameras
 
 
 def _look(eye: np.ndarray, aim: np.ndarray, follow: np.ndarray, focal: np.ndarray, size) -> Cameras:
@@ -207,6 +210,7 @@ def _end_to_end(values: list[np.ndarray], surface: Surface) -> np.ndarray:
 def _motion(actor: Actor, cameras: Cameras) -> BodyMotion | ObjectMotion:
     if actor.motion is not None:
         return actor.motion
+    assert actor.corners_m is not None, "what is no body is a solid"
     T = cameras.T_camera_world.astype(float)
     eyes = -(T[:, :3, :3].transpose(0, 2, 1) @ T[:, :3, 3:])[..., 0]
     points = seen_points(actor.corners_m, T[:, :3, :3], eyes).astype(np.float32)

@@ -34,7 +34,7 @@ def find_clips(folder: Path) -> dict[str, ClipFiles]:
     """Name -> files, in order of names. Raises InputError where there is no clip, or two of one name."""
     if not folder.exists():
         raise InputError(folder, "does not exist", expected="a folder with videos (.mp4, or a folder of PNGs each)")
-    one = folder.is_file() or any(folder.glob("*.png"))
+    one = folder.is_file() or (any(folder.glob("*.png")) and not any(folder.glob("*.mp4")))
     place = folder.parent if one else folder
     candidates = [folder] if one else sorted(p for p in folder.iterdir() if _is_clip(p))
     clips: dict[str, ClipFiles] = {}

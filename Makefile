@@ -11,9 +11,11 @@ PICTURE := examples/dancer.png
 
 demo: $(VENV)/.installed
 	@mkdir -p $(OUT)
-	$(BIN)/kinema generate $(PICTURE) --out $(OUT)/video.mp4 --prompt "a man punches" \
-		--motion examples/punch.npz --seconds 3 --stages $(OUT)/stages
-	@echo "Done. The video: $(OUT)/video.mp4; how it came about, stage by stage: $(OUT)/stages/sheet.png"
+	$(BIN)/kinema generate $(PICTURE) --out $(OUT)/video.mp4 --prompt "a man lifts his hand" \
+		--drag left_hand 33,34 40,14 --stages $(OUT)/stages
+	$(BIN)/kinema generate $(PICTURE) --out $(OUT)/punch.mp4 --prompt "a man punches" \
+		--motion examples/punch.npz --seconds 3 --stages $(OUT)/punch
+	@echo "Done. A hand dragged: $(OUT)/video.mp4, stage by stage: $(OUT)/stages/sheet.png; a capture: $(OUT)/punch.mp4"
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

@@ -38,7 +38,8 @@ from kinema.evaluate.video_metrics import background_consistency, dynamic_degree
 from kinema.extract.extractor import extract
 from kinema.extract.mini_perception import shipped_perception
 from kinema.extract.observe import observe
-from kinema.presets import Preset, find_preset
+from kinema.plan import make_plan
+from kinema.presets import Preset, backbone, find_preset
 from kinema.reinforce.backbone import Sampling
 from kinema.reinforce.part_condition import ConfidenceLevels, scene_condition
 from kinema.reinforce.reposed import carry
@@ -98,7 +99,7 @@ def sampled(picture: np.ndarray, preset: Preset, condition, start) -> np.ndarray
         start_noise=preset.start_noise, start_steps=preset.start_steps,
     )  # fmt: skip
     frames, known = (None, None) if start is None else (start.frames, start.known)
-    return revision.backbone(preset).generate(picture, sampling, condition, frames, known)
+    return backbone(preset).generate(picture, sampling, condition, frames, known)
 
 
 def warped_by_true_flow(frames: np.ndarray) -> np.ndarray:
@@ -261,7 +262,7 @@ def coarse(job: Job) -> dict[str, dict[str, float]]:
     rows = {}
     for name, used in (("cheap S1", preset), ("full S1", full)):
         began = time.perf_counter()
-        plan = revision.make_plan(
+        plan = make_plan(
             frames_of(job.clip)[0], used, job.clip.scene.prompt, None, (), None, None, None, None, SEED, None
         )
         video = revision.coarse_video(plan, quiet)

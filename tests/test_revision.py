@@ -13,6 +13,7 @@ from kinema.errors import InputError
 from kinema.motion_io import load_motion
 from kinema.motion_io.scene import load_scene, save_scene
 from kinema.picture import load_picture
+from kinema.plan import look_at
 from kinema.presets import PRESETS
 from kinema.types import BodyMotion
 from kinema.video import read_video
@@ -123,7 +124,7 @@ def test_an_edited_scene_is_gone_on_from(first, tmp_path):
 @pytest.fixture(scope="module")
 def dragged():
     """The three stages from a picture and a drag of the left hand."""
-    parts, _ = revision.look_at(load_picture(PICTURE))
+    parts, _ = look_at(load_picture(PICTURE))
     start = hand_of(parts)
     inside = np.argwhere(parts == 10)[:, ::-1] + 0.5
     start = inside[np.linalg.norm(inside - start, axis=1).argmin()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -78,3 +79,9 @@ def find_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise InputError("preset", f"is {name!r}", expected="one of " + ", ".join(PRESETS))
     return PRESETS[name]
+
+
+@cache
+def backbone(preset: Preset) -> Backbone:
+    """The preset's model, read once."""
+    return preset.load()

@@ -12,63 +12,37 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from kinema.errors import InputError
 from kinema.extract.extractor import extract
 from kinema.extract.observation import Observation
 from kinema.extract.observe import observe
-from kinema.optimize.lengthen import resample
 from kinema.optimize.optimizer import refine, refine_object
+from kinema.optimize.perform import perform
 from kinema.optimize.retime import at_frames, lengthen_scene, stretch_scene
 from kinema.optimize.target_pose import target_from_sketch
-from kinema.picture import Fit, checked_picture, fit, load_picture
-from kinema.presets import Preset, Start, find_preset
-from kinema.reinforce.backbone import Backbone, Sampling
+from kinema.picture import checked_picture, load_picture
+from kinema.plan import Plan, hw_of, make_plan
+from kinema.presets import Start, backbone, find_preset
+from kinema.reinforce.backbone import Sampling
 from kinema.reinforce.part_condition import (
-    CONFIDENCE,
-    ConfidenceLevels,
     no_condition,
     scene_condition,
     sketch_condition,
 )
 from kinema.reinforce.reposed import carry
 from kinema.reinforce.windows import blend_stream, windows
-from kinema.sketch import Drag, Sketch, check_parts, load_sketch, sketch_from_drags
+from kinema.sketch import Drag, Sketch
 from kinema.stages import Stages
-from kinema.types import BodyMotion, PartCondition, Scene, Subject, Video
+from kinema.types import BodyMotion, PartCondition, Scene, Video
 
 DOUBTFUL = 0.6
 """Of the first frame's mean confidence of joints: below, a coarse frame says nothing of a body."""
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is asked for, at the model's size.
-
-    picture      uint8 [H,W,3] at the model's size, the first frame
-    subject_ids  whose each of its pixels is, part_ids which part
-    frames       of the video; None: as many as the scene has
-    """
-
-    picture: UInt8[np.ndarray, "H W 3"]
-    part_ids: UInt8[np.ndarray, "H W"]
-    subject_ids: UInt8[np.ndarray, "H W"]
-    prompt: str
-    sketch: Sketch | None
-    motion: BodyMotion | None
-    strength: float | None
-    frames: int | None
-    seed: int
-    preset: Preset
-    start: Start
-    levels: ConfidenceLevels = CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -190,23 +164,6 @@ def without_doubtful_frames(scene: Scene) -> Scene:
     return replace(scene, subjects=tuple(subjects))
 
 
-def perform(still: Scene, motion: BodyMotion, fps: float) -> Scene:
-    """The scene of one frame, in which the first subject of the motion's kind does it from where it stands.
-
-    Raises InputError where there is none. It keeps its own shape, place and heading; its first pose is the picture's.
-    """
-    moved = resample(motion, fps=fps)
-    index = next((k for k, s in enumerate(still.subjects) if _category(s) == motion.category), None)
-    if index is None:
-        raise InputError("motion", f"is of a {motion.category}", mend=f"give a picture that shows a {motion.category}")
-    pose = still.subjects[index].motion
-    assert isinstance(pose, BodyMotion)
-    scene = stretch_scene(still, len(moved), fps)
-    own = list(scene.subjects)
-    own[index] = replace(own[index], motion=_continued(pose, moved))
-    return replace(scene, subjects=tuple(own))
-
-
 def refine_scene(plan: Plan, scene: Scene) -> Scene:
     """S2, second half: the motion prior with prompt, strength and target; then the full number of frames.
 
@@ -270,12 +227,6 @@ def reposed(plan: Plan, scene: Scene, subject_ids: np.ndarray, window: slice) ->
     return carried.frames[1:], carried.known[1:]
 
 
-@cache
-def backbone(preset: Preset) -> Backbone:
-    """The preset's model, read once."""
-    return preset.load()
-
-
 class timed:
     """Add the seconds spent inside to a table."""
 
@@ -287,28 +238,6 @@ class timed:
 
     def __exit__(self, *error: object) -> None:
         self.table[self.name] = self.table.get(self.name, 0.0) + time.perf_counter() - self.began
-
-
-def make_plan(
-    picture: np.ndarray, preset: Preset, prompt: str | None, target: str | Path | Sketch | None, drags: Sequence[Drag],
-    motion: BodyMotion | None, strength: float | None, frames: int | None, seconds: float | None, seed: int,
-    start: Start | None,
-) -> Plan:  # fmt: skip
-    """Everything that was asked, checked, at the model's size."""
-    if strength is not None and not 0 <= strength <= 1:
-        raise InputError("strength", f"is {strength}", expected="a number from 0 (calm) to 1 (lively)")
-    if frames is not None and seconds is not None:
-        raise InputError("frames", "and seconds are both given", expected="one of the two")
-    count = frames if seconds is None else round(seconds * preset.fps)
-    if count is not None and count < 2:
-        raise InputError("frames", f"is {count}", expected=f"at least 2 ({preset.fps:g} a second)")
-    fitted = fit((picture.shape[0], picture.shape[1]), preset.pixels, backbone(preset).multiple)
-    small = fitted.picture(picture)
-    part_ids, subject_ids = look_at(small)
-    sketch = _sketch(picture, fitted, target, drags, part_ids, subject_ids)
-    return Plan(
-        small, part_ids, subject_ids, prompt or "", sketch, motion, strength, count, seed, preset, start or preset.start
-    )
 
 
 def owners(plan: Plan, scene: Scene) -> tuple[dict[int, int], UInt8[np.ndarray, "H W"]]:
@@ -334,70 +263,3 @@ def _for_scene(sketch: Sketch, same: dict[int, int]) -> Sketch:
     """The sketch with the scene's numbers for the picture's subjects."""
     shapes = [replace(s, subject=None if s.subject is None else same.get(s.subject)) for s in sketch.shapes]
     return replace(sketch, shapes=tuple(shapes))
-
-
-def hw_of(plan: Plan) -> tuple[int, int]:
-    """Height and width of the frames."""
-    return plan.picture.shape[0], plan.picture.shape[1]
-
-
-def look_at(picture: UInt8[np.ndarray, "H W 3"]) -> tuple[UInt8[np.ndarray, "H W"], UInt8[np.ndarray, "H W"]]:
-    """Part ids and subject ids of a picture. Raises InputError where no subject is found."""
-    seen = observe(Video(picture[None], 1.0))
-    if not seen.tracks:
-        raise InputError(
-            "image", "shows no person, animal or object that was found", "at least one, well visible",
-            "give a picture in which the subject is larger and stands apart",
-        )  # fmt: skip
-    subject_ids = np.zeros(picture.shape[:2], np.uint8)
-    for k, track in enumerate(seen.tracks):
-        subject_ids[track.masks[0]] = k + 1
-    return seen.part_ids[0], subject_ids
-
-
-def _sketch(
-    picture: np.ndarray, fitted: Fit, target: str | Path | Sketch | None, drags: Sequence[Drag],
-    part_ids: np.ndarray, subject_ids: np.ndarray,
-) -> Sketch | None:  # fmt: skip
-    """The sketch and the drags as one sketch at the model's size."""
-    hw = (picture.shape[0], picture.shape[1])
-    small_hw = (part_ids.shape[0], part_ids.shape[1])
-    shapes = []
-    if target is not None:
-        sketch = target if isinstance(target, Sketch) else load_sketch(target, hw)
-        shapes += [replace(s, polygon_px=fitted.points(s.polygon_px)) for s in sketch.shapes]
-    if drags:
-        moved = [(part, _point(fitted, begin), _point(fitted, end)) for part, begin, end in drags]
-        shapes += list(sketch_from_drags(moved, part_ids, subject_ids).shapes)
-    if not shapes:
-        return None
-    whole = Sketch(tuple(shapes), small_hw)
-    check_parts(whole, part_ids)
-    return whole
-
-
-def _point(fitted: Fit, point_px: tuple[float, float]) -> tuple[float, float]:
-    x, y = fitted.points(np.array([point_px], float))[0]
-    return float(x), float(y)
-
-
-def _category(subject: Subject) -> str:
-    return subject.motion.category if isinstance(subject.motion, BodyMotion) else "object"
-
-
-def _continued(pose: BodyMotion, motion: BodyMotion) -> BodyMotion:
-    """The motion on the pose's shape, from where it stands, turned to face where it does; frame 0 is the pose."""
-    from scipy.spatial.transform import Rotation
-
-    def heading(rotvec: np.ndarray) -> float:
-        front = Rotation.from_rotvec(rotvec).apply([0, 0, 1])
-        return float(np.arctan2(front[0], front[2]))
-
-    turn = Rotation.from_rotvec([0, heading(pose.rotvec[0, 0]) - heading(motion.rotvec[0, 0]), 0])
-    rotvec = motion.rotvec.copy()
-    rotvec[:, 0] = (turn * Rotation.from_rotvec(motion.rotvec[:, 0])).as_rotvec()
-    root = turn.apply(motion.root_translation_m - motion.root_translation_m[0]) + pose.root_translation_m[0]
-    rotvec[0] = pose.rotvec[0]
-    return replace(
-        motion, rotvec=rotvec.astype(np.float32), root_translation_m=root.astype(np.float32), betas=pose.betas
-    )

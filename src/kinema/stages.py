@@ -24,7 +24,7 @@ from kinema.motion_io.scene import load_scene, save_scene
 from kinema.types import Scene, Video
 
 if TYPE_CHECKING:
-    from kinema.revision import GenerationResult, Plan
+    from kinema.revision import GenerationResult
 
 TAKEN = {1: (), 2: ("scene",), 3: ("scene", "refined")}
 """By the stage that a run starts from: what is taken from the folder as it lies there."""
@@ -90,7 +90,7 @@ def record_of(result: GenerationResult) -> dict[str, object]:
     import kinema
     from kinema.checkpoints import ASSETS, MINI_SVD, PMP_WEIGHTS, sha256
 
-    plan: Plan = result.plan
+    plan = result.plan
     weights = [*sorted(MINI_SVD.rglob("*.safetensors")), PMP_WEIGHTS]
     return {
         "kinema": kinema.__version__,

@@ -7,12 +7,14 @@ import json
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kinema.atomic import atomic_path
 from kinema.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from kinema.optimize.motion_prior import MotionPrior
 
 ASSETS = Path(__file__).parent / "assets"
@@ -31,35 +33,59 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def save_prior(model: MotionPrior, path: str | Path, provenance: dict[str, str]) -> None:
-    """Write weights with the network's sizes and where they come from in the header, floats as float16 where exact
-    bits don't matter (matrices), float32 elsewhere."""
+def write_weights(
+    model: Any, path: str | Path, kind: str, provenance: dict[str, str], exact: tuple[str, ...] = ()
+) -> None:
+    """Write a network of ours: matrices as float16, the rest (and names with one of `exact` in them) as it is.
+
+    The header has what it is ("kinema KIND"), its `config` and where it comes from.
+    """
     from safetensors.torch import save_file
 
     tensors = {
-        name: (value.half() if value.ndim >= 2 and not name.startswith("bones_") else value).contiguous()
+        name: (value.half() if value.ndim >= 2 and not any(e in name for e in exact) else value)
+        .detach()
+        .cpu()
+        .contiguous()
         for name, value in model.state_dict().items()
     }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {"kind": "kinema pmp", "config": json.dumps(asdict(model.config)), **provenance})
+        save_file(
+            tensors, temporary, {"kind": f"kinema {kind}", "config": json.dumps(asdict(model.config)), **provenance}
+        )
+
+
+def read_weights(path: str | Path, kind: str, what: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What `write_weights` wrote -> its configuration and tensors. Raises InputError where it is no such file.
+
+    what  what the file should hold, in words
+    """
+    from safetensors import SafetensorError, safe_open
+
+    expected = f"weights written by `kinema train {kind}`"
+    try:
+        with safe_open(path, "pt") as opened:
+            header = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(path, f"cannot be read ({error})", expected=expected) from error
+    if header.get("kind") != f"kinema {kind}":
+        raise InputError(path, f"holds no {what}", expected=expected)
+    return json.loads(header["config"]), tensors
+
+
+def save_prior(model: MotionPrior, path: str | Path, provenance: dict[str, str]) -> None:
+    """Write a motion prior; its bones keep their bits."""
+    write_weights(model, path, "pmp", provenance, exact=("bones_",))
 
 
 def load_prior(path: str | Path = PMP_WEIGHTS) -> MotionPrior:
     """Read a motion prior, float32, ready for inference. Raises InputError where the file is not one."""
-    from safetensors import SafetensorError, safe_open
-
     from kinema.optimize.motion_prior import MotionPrior, PmpConfig
 
-    try:
-        with safe_open(path, "pt") as opened:
-            header = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(path, f"cannot be read ({error})", expected="weights written by `kinema train pmp`") from error
-    if header.get("kind") != "kinema pmp":
-        raise InputError(path, "holds no motion prior", expected="weights written by `kinema train pmp`")
-    model = MotionPrior(PmpConfig(**json.loads(header["config"])))
+    config, tensors = read_weights(path, "pmp", "motion prior")
+    model = MotionPrior(PmpConfig(**config))
     model.load_state_dict(tensors)
     return model.eval().requires_grad_(False)
 

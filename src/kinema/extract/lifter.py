@@ -10,8 +10,7 @@ Rays are points on the plane z = 1 of the camera: (u - c_x) / f, (v - c_y) / f.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -20,11 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kinema.atomic import atomic_path
 from kinema.body.model import forward_kinematics, load_body
 from kinema.body.skeleton import BODY_JOINT_COUNT, PARENTS, mirror_permutation
-from kinema.checkpoints import ASSETS
-from kinema.errors import InputError
+from kinema.checkpoints import ASSETS, read_weights, write_weights
 from kinema.geometry import rot6d_to_rotmat, rotmat_to_rot6d
 from kinema.types import BETA_COUNT, Category
 
@@ -194,33 +191,14 @@ def built_in_bones(category: Category) -> tuple[Tensor, Tensor]:
 
 
 def save_lifter(model: Lifter, path: str | Path, provenance: dict[str, str]) -> None:
-    """Write weights, matrices in float16, with the network's sizes and where they come from in the header."""
-    from safetensors.torch import save_file
-
-    tensors = {
-        name: (value.half() if value.ndim >= 2 and "bone" not in name else value).contiguous()
-        for name, value in model.state_dict().items()
-    }
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        header = {"kind": "kinema lifter", "config": json.dumps(asdict(model.config)), **provenance}
-        save_file(tensors, temporary, header)
+    """Write a lifter; its bones keep their bits."""
+    write_weights(model, path, "lifter", provenance, exact=("bone",))
 
 
 def load_lifter(path: str | Path) -> Lifter:
     """Read a lifter, float32, ready for inference. Raises InputError where the file is not one."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as opened:
-            header = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        expected = "weights written by `kinema train lifter`"
-        raise InputError(path, f"cannot be read ({error})", expected) from error
-    if header.get("kind") != "kinema lifter":
-        raise InputError(path, "holds no lifter", expected="weights written by `kinema train lifter`")
-    model = Lifter(LifterConfig(**json.loads(header["config"])))
+    config, tensors = read_weights(path, "lifter", "lifter")
+    model = Lifter(LifterConfig(**config))
     model.load_state_dict(tensors)
     return model.eval().requires_grad_(False)
 

@@ -6,8 +6,7 @@ and numbers: `docs/perception.md`. Pictures are brought to 128 pixels on the lon
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -17,9 +16,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float32, UInt8
 
-from kinema.atomic import atomic_path
-from kinema.checkpoints import ASSETS
-from kinema.errors import InputError
+from kinema.checkpoints import ASSETS, read_weights, write_weights
 from kinema.extract.detection import Detection
 from kinema.extract.instances import Instance, box_of_mask, find_instances, find_keypoints
 from kinema.extract.keypoints import Keypoints
@@ -191,34 +188,15 @@ def _box_iou(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def save_perception(net: PerceptionNet, path: str | Path, provenance: dict[str, str]) -> None:
-    """Write weights in 16 bits (batch norm's statistics in 32), with the network's sizes in the header."""
-    from safetensors.torch import save_file
-
-    tensors = {
-        name: (value.half() if value.ndim >= 2 else value).detach().cpu().contiguous()
-        for name, value in net.state_dict().items()
-    }
-    header = {"kind": "kinema perception", "config": json.dumps(asdict(net.config)), **provenance}
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, header)
+    """Write the network; batch norm's statistics keep their bits."""
+    write_weights(net, path, "perception", provenance)
 
 
 def load_perception(path: str | Path = PERCEPTION_WEIGHTS) -> PerceptionNet:
     """Read the network, float32, ready for inference. Raises InputError where the file is not one."""
-    from safetensors import SafetensorError, safe_open
-
-    expected = "weights written by `kinema train perception`"
-    try:
-        with safe_open(path, "pt") as opened:
-            header = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(path, f"cannot be read ({error})", expected=expected) from error
-    if header.get("kind") != "kinema perception":
-        raise InputError(path, "holds no perception network", expected=expected)
-    config = json.loads(header["config"])
-    net = PerceptionNet(PerceptionConfig(**config | {"widths": tuple(config["widths"])}))
+    config, tensors = read_weights(path, "perception", "perception network")
+    config["widths"] = tuple(config["widths"])
+    net = PerceptionNet(PerceptionConfig(**config))
     net.load_state_dict(tensors)
     return net.eval().requires_grad_(False)
 

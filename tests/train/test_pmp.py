@@ -6,6 +6,7 @@ import torch
 
 from kinema.errors import InputError
 from kinema.geometry import rotvec_to_rotmat
+from kinema.motion_io.capture import mirrored_caption
 from kinema.optimize.features import joint_count, pack, unpack
 from kinema.optimize.motion_prior import MotionPrior, PmpConfig
 from kinema.optimize.motion_strength import speed, strength_of_speed
@@ -18,7 +19,6 @@ from kinema.train.motion_data import (
     _turn_joints,
     load_capture_clips,
     mirrored,
-    mirrored_caption,
     sample_windows,
 )
 from kinema.train.pmp import Task, correction_loss, draw, perturb_batch, random_orders, speed_table

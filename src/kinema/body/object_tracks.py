@@ -106,7 +106,7 @@ def _rim_depth(vertices: np.ndarray, rim: np.ndarray, depth: np.ndarray) -> np.n
     return 1 / ((1 - share) / depth[nearest] + share / np.roll(depth, -1)[nearest])
 
 
-def _ball(radius_m: float) -> np.ndarray:
+def ball(radius_m: float) -> np.ndarray:
     """64 points spread over a sphere (Fibonacci lattice)."""
     k = np.arange(64) + 0.5
     height, angle = 1 - 2 * k / 64, k * np.pi * (1 + 5**0.5)
@@ -114,7 +114,8 @@ def _ball(radius_m: float) -> np.ndarray:
     return radius_m * np.stack([ring * np.cos(angle), height, ring * np.sin(angle)], -1)
 
 
-def _box(size_m: np.ndarray) -> np.ndarray:
+def box(size_m: np.ndarray) -> np.ndarray:
+    """The 8 corners of a box about its middle."""
     return np.stack(np.meshgrid(*([-0.5, 0.5],) * 3), -1).reshape(8, 3) * size_m
 
 
@@ -129,7 +130,7 @@ def _can(radius_m: float, length_m: float) -> np.ndarray:
 def _hammer(length_m: float) -> np.ndarray:
     """Handle along +y from the hand at the origin, head across it at the top."""
     top = np.array([0, length_m, 0])
-    handle, head = _box(np.array([0.03, length_m, 0.03])), _box(np.array([0.05, 0.06, 0.3 * length_m]))
+    handle, head = box(np.array([0.03, length_m, 0.03])), box(np.array([0.05, 0.06, 0.3 * length_m]))
     return np.concatenate([handle + top / 2, head + top])
 
 
@@ -175,7 +176,7 @@ def _ball_bounces(rng, t_s) -> Track:
     along = rng.uniform(0, 1.2) * t_s
     place = np.stack([0 * t_s, height + radius, along], -1)
     spin = Rotation.from_rotvec(np.stack([along / radius, 0 * t_s, 0 * t_s], -1))
-    return Track(_ball(radius), place, spin, f"a {_name(rng, 'ball', 'rubber ball', 'basketball')} falls and bounces")
+    return Track(ball(radius), place, spin, f"a {_name(rng, 'ball', 'rubber ball', 'basketball')} falls and bounces")
 
 
 def _ball_rolls(rng, t_s) -> Track:
@@ -184,7 +185,7 @@ def _ball_rolls(rng, t_s) -> Track:
     place = np.stack([0 * t_s, 0 * t_s + radius, along], -1)
     spin = Rotation.from_rotvec(np.stack([along / radius, 0 * t_s, 0 * t_s], -1))
     how = "slowly" if speed < 1.2 else "fast" if speed > 2.8 else "along the floor"
-    return Track(_ball(radius), place, spin, f"a {_name(rng, 'ball', 'soccer ball', 'marble')} rolls {how}")
+    return Track(ball(radius), place, spin, f"a {_name(rng, 'ball', 'soccer ball', 'marble')} rolls {how}")
 
 
 def _ball_thrown(rng, t_s) -> Track:
@@ -193,7 +194,7 @@ def _ball_thrown(rng, t_s) -> Track:
     along = _braked(t_s, rng.uniform(2, 7), rng.uniform(0.05, 0.4))
     spin = Rotation.from_rotvec(np.outer(t_s, rng.normal(0, 5, 3)))
     place = np.stack([0 * t_s, height + radius, along], -1)
-    return Track(_ball(radius), place, spin, f"a {_name(rng, 'ball', 'tennis ball')} is thrown through the air")
+    return Track(ball(radius), place, spin, f"a {_name(rng, 'ball', 'tennis ball')} is thrown through the air")
 
 
 def _can_rolls(rng, t_s) -> Track:
@@ -212,7 +213,7 @@ def _box_slides(rng, t_s) -> Track:
     turn = Rotation.from_rotvec(np.outer(along / max(along[-1], 1e-3), [0, rng.normal(0, 0.8), 0]))
     place = np.stack([0 * t_s, 0 * t_s + size[1] / 2, along], -1)
     return Track(
-        _box(size), place, turn, f"a {_name(rng, 'box', 'crate', 'suitcase')} slides across the floor and stops"
+        box(size), place, turn, f"a {_name(rng, 'box', 'crate', 'suitcase')} slides across the floor and stops"
     )
 
 
@@ -221,7 +222,7 @@ def _box_pushed(rng, t_s) -> Track:
     along = rng.uniform(0.5, 2.5) * _smooth((t_s / end - rng.uniform(0, 0.3)) / rng.uniform(0.4, 0.7))
     turn = Rotation.from_rotvec(np.outer(along, [0, rng.normal(0, 0.15), 0]))
     place = np.stack([0 * t_s, 0 * t_s + size[1] / 2, along], -1)
-    return Track(_box(size), place, turn, f"a {_name(rng, 'box', 'chair', 'cabinet')} is pushed along the floor")
+    return Track(box(size), place, turn, f"a {_name(rng, 'box', 'chair', 'cabinet')} is pushed along the floor")
 
 
 def _box_drops(rng, t_s) -> Track:
@@ -229,7 +230,7 @@ def _box_drops(rng, t_s) -> Track:
     height, _ = _bounces(t_s, rng.uniform(0.3, 2), 0.0, rng.uniform(0.1, 0.35))
     turn = Rotation.from_rotvec(np.tile([0, rng.uniform(0, 2), 0], (len(t_s), 1)))
     place = np.stack([0 * t_s, height + size[1] / 2, 0 * t_s], -1)
-    return Track(_box(size), place, turn, f"a {_name(rng, 'box', 'book', 'brick')} falls to the floor")
+    return Track(box(size), place, turn, f"a {_name(rng, 'box', 'book', 'brick')} falls to the floor")
 
 
 def _box_topples(rng, t_s) -> Track:
@@ -249,7 +250,7 @@ def _box_topples(rng, t_s) -> Track:
     path = np.where(t_s < begin, (balance + 0.03) * _smooth(t_s / max(begin, 1e-3)), later)
     turn = Rotation.from_rotvec(np.stack([path, 0 * path, 0 * path], -1))
     place = turn.apply([0, size[1] / 2, -size[2] / 2])
-    return Track(_box(size), place, turn, f"a tall {_name(rng, 'box', 'plank', 'sign')} topples over")
+    return Track(box(size), place, turn, f"a tall {_name(rng, 'box', 'plank', 'sign')} topples over")
 
 
 def _box_carried(rng, t_s) -> Track:
@@ -261,7 +262,7 @@ def _box_carried(rng, t_s) -> Track:
     bob = held * 0.025 * np.sin(2 * np.pi * steps_hz * t_s)
     place = np.stack([held * 0.03 * np.sin(np.pi * steps_hz * t_s), size[1] / 2 + held * height + bob, along], -1)
     turn = Rotation.from_rotvec(np.stack([0.08 * bob / 0.025, rng.normal(0, 0.5) * _smooth(u), 0 * u], -1))
-    return Track(_box(size), place, turn, f"a {_name(rng, 'box', 'parcel', 'basket')} is lifted, carried and put down")
+    return Track(box(size), place, turn, f"a {_name(rng, 'box', 'parcel', 'basket')} is lifted, carried and put down")
 
 
 def _tool_swings(rng, t_s) -> Track:
@@ -298,7 +299,7 @@ def _pendulum(rng, t_s) -> Track:
     angle = swing * np.exp(-rng.uniform(0, 0.2) * t_s) * np.cos(rate * t_s + rng.uniform(0, 2 * np.pi))
     turn = Rotation.from_rotvec(np.stack([0 * t_s, 0 * t_s, angle], -1))
     place = turn.apply([0, -length, 0]) + np.array([0, length + 0.5, 0])
-    corners = _ball(rng.uniform(0.05, 0.2)) if rng.random() < 0.5 else _box(rng.uniform(0.1, 0.4, 3))
+    corners = ball(rng.uniform(0.05, 0.2)) if rng.random() < 0.5 else box(rng.uniform(0.1, 0.4, 3))
     return Track(corners, place, turn, f"a {_name(rng, 'lamp', 'bell', 'weight on a rope')} swings back and forth")
 
 
@@ -313,12 +314,12 @@ def _car_drives(rng, t_s) -> Track:
     turn = Rotation.from_rotvec(np.stack([0 * heading, heading, 0 * heading], -1))
     where = "straight on" if abs(bend) < 0.1 else "to the left" if bend > 0 else "to the right"
     place = np.cumsum(step * gap, 0) + np.array([0, size[1] / 2, 0])
-    return Track(_box(size), place, turn, f"a {_name(rng, 'car', 'toy car', 'cart')} drives {where}")
+    return Track(box(size), place, turn, f"a {_name(rng, 'car', 'toy car', 'cart')} drives {where}")
 
 
 def _stays(rng, t_s) -> Track:
     size = rng.uniform(0.1, 0.8, 3)
-    corners, name = (_ball(size[1] / 2), "ball") if rng.random() < 0.3 else (_box(size), _name(rng, "box", "stone"))
+    corners, name = (ball(size[1] / 2), "ball") if rng.random() < 0.3 else (box(size), _name(rng, "box", "stone"))
     place = np.tile([0, size[1] / 2, 0], (len(t_s), 1))
     return Track(corners, place, _still(len(t_s)), f"a {name} lies still")
 

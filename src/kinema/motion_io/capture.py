@@ -6,6 +6,7 @@ the world (y up, metres), unlike AMASS's. Face and fingers are at rest with conf
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -58,3 +59,9 @@ def load_capture(path: str | Path) -> list[tuple[str, str, BodyMotion]]:
         )
         for k, (a, b) in enumerate(pairwise(start))
     ]
+
+
+def mirrored_caption(text: str) -> str:
+    """The caption of the mirrored motion: left and right change places."""
+    swap = {"left": "right", "right": "left"}
+    return re.sub(r"\b(left|right)\b", lambda m: swap[m.group()], text)

@@ -6,7 +6,6 @@ Output: clean windows of channels [B,T,C] (`optimize/features.py`) with the inde
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,12 +57,6 @@ class MotionClips:
 def load_capture_clips(path: str | Path) -> MotionClips:
     """Human capture in the multi-clip npz schema (`motion_io.load_capture`)."""
     return MotionClips.join("human", [(to_sequence(m).channels, text) for _, text, m in load_capture(path)])
-
-
-def mirrored_caption(text: str) -> str:
-    """The caption of the mirrored motion: left and right change places."""
-    swap = {"left": "right", "right": "left"}
-    return re.sub(r"\b(left|right)\b", lambda m: swap[m.group()], text)
 
 
 def mirrored(channels: Tensor, category: str) -> Tensor:

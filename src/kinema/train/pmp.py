@@ -18,13 +18,14 @@ from torch import Tensor
 
 from kinema.body.model import load_body
 from kinema.errors import InputError
+from kinema.motion_io.capture import mirrored_caption
 from kinema.optimize.features import CATEGORIES, PRIOR_PARENTS, canonical_frame, positions
 from kinema.optimize.motion_prior import MotionPrior, PmpConfig
 from kinema.optimize.motion_strength import STRENGTH_QUANTILES, speed, strength_of_speed
 from kinema.optimize.perturbations import Perturbation, add_noise, frame_order, reorder
 from kinema.optimize.text_encoder import default_text_encoder
 from kinema.train.loop import LoopConfig, rng_for, train
-from kinema.train.motion_data import MotionClips, load_capture_clips, mirrored_caption, sample_windows
+from kinema.train.motion_data import MotionClips, load_capture_clips, sample_windows
 from kinema.types import BETA_COUNT, Category
 
 log = logging.getLogger(__name__)

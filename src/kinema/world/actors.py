@@ -14,10 +14,11 @@ from scipy.spatial.transform import Rotation
 
 from kinema.body.gaits import GAITS, gait
 from kinema.body.model import joints, load_body
-from kinema.body.object_tracks import simulate
+from kinema.body.object_tracks import ball, box, simulate
 from kinema.body.quadruped_acts import ACTS
 from kinema.body.skeleton import BODY_JOINT_COUNT, PART_IDS
 from kinema.body.skinning import SkinnedBody
+from kinema.motion_io.capture import mirrored_caption
 from kinema.types import BodyMotion
 from kinema.world.looks import Look, animal_look, human_look, object_look
 
@@ -81,7 +82,7 @@ def human(rng: np.random.Generator, clips: list[tuple[str, BodyMotion]], frames:
     first = rng.integers(0, len(motion) - 2 * frames + 1)
     window = motion[slice(first, first + 2 * frames, 2)]
     if rng.random() < 0.5:
-        window, caption = _mirror(window), _mirror_words(caption)
+        window, caption = _mirror(window), mirrored_caption(caption)
     betas = np.clip(rng.normal(0, 0.9, 10), -2, 2).astype(np.float32)
     look = human_look(rng, betas)
     return _body(replace(window, betas=betas, fps=FPS), "a person", look, caption, rng)
@@ -119,11 +120,11 @@ def held_solid(rng: np.random.Generator, holder: Actor) -> Actor:
     along = holder.joints_m[:, hand] - holder.joints_m[:, elbow]
     along /= np.linalg.norm(along, axis=-1, keepdims=True)
     if rng.random() < 0.6:
-        corners, name = _sphere(rng.uniform(0.1, 0.16)), "a ball"
+        corners, name = ball(rng.uniform(0.1, 0.16)), "a ball"
         frames = np.tile(corners, (len(along), 1, 1)) + (holder.joints_m[:, hand] + 0.18 * along)[:, None]
     else:
         length = rng.uniform(0.4, 0.7)
-        corners, name = _bar(length, 0.07), "a stick"
+        corners, name = box(np.array([0.07, length, 0.07])), "a stick"
         side = np.cross(along, [0.0, 1.0, 0.01])
         side /= np.linalg.norm(side, axis=-1, keepdims=True)
         axes = np.stack([side, along, np.cross(side, along)], -1)
@@ -186,17 +187,6 @@ def _verb(doing: str) -> str:
     return next((v for v in verbs if f" {v}" in doing), doing.split()[-1])
 
 
-def _sphere(radius_m: float) -> np.ndarray:
-    k = np.arange(64) + 0.5
-    height, angle = 1 - 2 * k / 64, k * np.pi * (1 + 5**0.5)
-    ring = np.sqrt(1 - height**2)
-    return radius_m * np.stack([ring * np.cos(angle), height, ring * np.sin(angle)], -1)
-
-
-def _bar(length_m: float, width_m: float) -> np.ndarray:
-    return np.stack(np.meshgrid(*([-0.5, 0.5],) * 3), -1).reshape(8, 3) * [width_m, length_m, width_m]
-
-
 def _mirror(motion: BodyMotion) -> BodyMotion:
     from kinema.body.skeleton import mirror_permutation
 
@@ -205,7 +195,3 @@ def _mirror(motion: BodyMotion) -> BodyMotion:
     return replace(
         motion, rotvec=motion.rotvec[:, twin] * flip, root_translation_m=motion.root_translation_m * [-1, 1, 1]
     )
-
-
-def _mirror_words(text: str) -> str:
-    return text.replace("left", "\0").replace("right", "left").replace("\0", "right")

@@ -78,6 +78,15 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
         Stages(tmp_path / "x")
 
 
+@pytest.mark.parametrize("content", ["{ not json", "[1, 2]"])
+def test_damaged_keys_are_said_and_lose_nothing(tmp_path, content):
+    Stages(tmp_path).video("coarse", (1,), Maker())
+    (tmp_path / "stages.json").write_text(content)
+    with pytest.raises(InputError, match="remove it"):
+        Stages(tmp_path)
+    assert (tmp_path / "coarse.npz").exists()
+
+
 def test_digests_tell_arrays_numbers_and_texts_apart():
     a = np.arange(4, dtype=np.float32)
     values = [

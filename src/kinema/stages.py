@@ -44,8 +44,7 @@ class Stages:
             if folder.exists() and not folder.is_dir():
                 raise InputError(folder, "is a file", expected="a folder for the stages")
             folder.mkdir(parents=True, exist_ok=True)
-            if (folder / "stages.json").exists():
-                self.keys = json.loads((folder / "stages.json").read_text())
+            self.keys = _read_keys(folder / "stages.json")
 
     def video(self, name: str, settings: tuple, make: Callable[[], Video]) -> Video:
         """The kept clip, or a new one."""
@@ -83,6 +82,19 @@ class Stages:
         write_pictures(result, self.folder)
         with atomic_path(self.folder / "result.json") as temporary:
             temporary.write_text(json.dumps(record_of(result), indent=2) + "\n")
+
+
+def _read_keys(path: Path) -> dict[str, str]:
+    """The keys of an earlier run, none where there was none. Raises InputError where the file is damaged."""
+    if not path.exists():
+        return {}
+    try:
+        keys = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(path, f"is damaged ({error})", mend="remove it; every stage is then made anew") from error
+    if not isinstance(keys, dict):
+        raise InputError(path, "holds no keys of stages", mend="remove it; every stage is then made anew")
+    return keys
 
 
 def record_of(result: GenerationResult) -> dict[str, object]:

@@ -191,3 +191,26 @@ class PartCondition:
 
     part_ids: UInt8[np.ndarray, "T H W"]
     confidence: Float[np.ndarray, "T H W"]
+
+
+@dataclass(frozen=True)
+class MaskSequence:
+    """Where N things are in every frame, each with all of its visible pixels (MVideo, section 3.2).
+
+    Where two overlap, the one with the lower index is in front. Raises InputError where shapes or labels do not agree.
+    """
+
+    masks: Bool[np.ndarray, "T N H W"]
+    labels: tuple[str, ...]
+    fps: float
+
+    def __post_init__(self):
+        if self.masks.ndim != 4 or 0 in self.masks.shape:
+            raise InputError("MaskSequence.masks", f"has shape {self.masks.shape}", "[T,N,H,W], none of them 0")
+        if len(self.labels) != self.masks.shape[1]:
+            raise InputError("MaskSequence.labels", f"are {len(self.labels)}", f"{self.masks.shape[1]}, one a mask")
+        if not 0 < self.fps <= 1000:
+            raise InputError("MaskSequence.fps", f"is {self.fps!r}", "frames a second, above 0, at most 1000")
+
+    def __len__(self) -> int:
+        return len(self.masks)

@@ -1,0 +1,370 @@
+"""CogVideoX with mask sequences, clip after clip (MVideo, sections 3.2 and 3.3).
+
+Input: a prompt; where given, masks, and the clip before. Output: the frames of one clip. The network is in
+`cogvideox_network`, its adapter in `cogvideox_lora`; the autoencoders, the schedulers and the way of sampling are those of
+diffusers' `CogVideoXPipeline` (Yang et al. 2024): v-prediction, and classifier-free guidance against an empty prompt.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from kinema.errors import InputError
+from kinema.reinforce.cogvideox_lora import load_adapter, weights_hash
+from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
+from kinema.types import MaskSequence
+
+COLOURS = np.array(
+    [
+        (255, 255, 255),
+        (255, 0, 0),
+        (0, 255, 0),
+        (0, 0, 255),
+        (255, 255, 0),
+        (255, 0, 255),
+        (0, 255, 255),
+        (255, 128, 0),
+    ],
+    np.uint8,
+)
+"""RGB of the first, second, ... thing of a mask sequence, on black. Fixed: trained adapters depend on it."""
+SHAPE_TOLERANCE = 0.02
+"""Relative difference of two aspect ratios up to which masks are only scaled."""
+log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class PromptEncoder(Protocol):
+    """Prompts to what the transformer reads: as many tokens as it was made for, of its text width."""
+
+    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "B L E"]: ...
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """How one clip is made; the defaults are those of CogVideoX-2b and 5b at MVideo's 4 s (sections 3.3 and 4.1).
+
+    frames      4 n + 1 (8 n + 1 with CogVideoX's own autoencoder); the first is the last one of the clip before
+    size        (width, height) in pixels
+    small_size  of the previous clip, as it is seen
+    guidance    scale of the classifier-free guidance; up to 1 there is none
+    """
+
+    frames: int = 33
+    size: tuple[int, int] = (720, 480)
+    small_size: tuple[int, int] = (384, 256)
+    fps: float = 8.0
+    steps: int = 50
+    guidance: float = 6.0
+
+
+class T5Prompts:
+    """CogVideoX's own text encoder: T5 v1.1 XXL through transformers."""
+
+    def __init__(self, tokenizer: Any, model: Any, tokens: int):
+        self.tokenizer, self.model, self.tokens = tokenizer, model, tokens
+
+    @torch.inference_mode()
+    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "B L E"]:
+        count = max(len(ids) for ids in self.tokenizer(list(prompts)).input_ids)
+        _warn_of_length(count, self.tokens)
+        asked = self.tokenizer(
+            list(prompts), padding="max_length", max_length=self.tokens, truncation=True, return_tensors="pt"
+        )
+        return self.model(asked.input_ids.to(self.model.device))[0]
+
+
+class TokenPrompts:
+    """The offline encoder of the mini model: the vectors of the prompt's tokens (`kinema.optimize.text_encoder`).
+
+    Each is of root mean square 1 and gets its place in the sentence added as sines and cosines, since CogVideoX itself
+    knows no order of its text; what is past the end is 0.
+    """
+
+    def __init__(self, tokens: int):
+        from diffusers.models.embeddings import get_1d_sincos_pos_embed_from_grid
+
+        from kinema.optimize.text_encoder import TokenTableEncoder
+
+        self.encoder, self.tokens = TokenTableEncoder(), tokens
+        places = torch.arange(tokens, dtype=torch.float32)
+        self.places = get_1d_sincos_pos_embed_from_grid(self.encoder.width, places).float()
+
+    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "B L E"]:
+        found = torch.zeros(len(prompts), self.tokens, self.encoder.width)
+        texts = [prompt.lower() for prompt in prompts]
+        for k, encoded in enumerate(self.encoder.tokenizer.encode_batch(texts, add_special_tokens=False)):
+            _warn_of_length(len(encoded.ids), self.tokens)
+            vectors = self.encoder.table[encoded.ids[: self.tokens]]
+            size = vectors.square().mean(1, keepdim=True).sqrt()
+            found[k, : len(vectors)] = vectors / size.clamp(min=1e-6) + self.places[: len(vectors)]
+        return found
+
+
+def _warn_of_length(count: int, most: int) -> None:
+    if count > most:
+        log.warning("the prompt has %d tokens; what comes after the first %d is not read", count, most)
+
+
+@dataclass
+class CogVideoX:
+    """A loaded model.
+
+    name, identity  of the base; identity changes with any weight, the adapter's too
+    """
+
+    network: MVideoTransformer
+    autoencoder: Any
+    text_encoder: PromptEncoder
+    scheduler: Any
+    clip: ClipSettings
+    name: str = "cogvideox"
+    identity: str = ""
+
+    def __post_init__(self):
+        clip, step = self.clip, self.spatial_step * self.network.base.config.patch_size
+        # diffusers' AutoencoderKLCogVideoX decodes an odd number of latent frames; of an even one it makes too many.
+        own = type(self.autoencoder).__name__ == "AutoencoderKLCogVideoX"
+        whole = self.temporal_step * (2 if own else 1)
+        if clip.frames < 1 or (clip.frames - 1) % whole:
+            raise InputError("frames", f"are {clip.frames}", f"a multiple of {whole} and 1 more")
+        for name, size in (("size", clip.size), ("small size", clip.small_size)):
+            if min(size) < step or size[0] % step or size[1] % step:
+                raise InputError(name, f"is {size[0]}x{size[1]}", f"multiples of {step}")
+
+    @property
+    def temporal_step(self) -> int:
+        """Frames a latent frame, after the first."""
+        config = self.autoencoder.config
+        return int(config.get("temporal_compression_ratio") or config.get("scale_factor_temporal"))
+
+    @property
+    def spatial_step(self) -> int:
+        """Pixels a latent."""
+        config = self.autoencoder.config
+        return int(config.get("scale_factor_spatial") or 2 ** (len(config.block_out_channels) - 1))
+
+    @torch.inference_mode()
+    def encode(self, frames: UInt8[np.ndarray, "T H W 3"]) -> Float[Tensor, "F C h w"]:
+        """Latents of about unit size; T is 4 n + 1. The most likely ones, so that equal frames have equal latents."""
+        weight = next(self.autoencoder.parameters())
+        pixels = torch.from_numpy(frames).permute(3, 0, 1, 2)[None].to(weight.device, weight.dtype) / 127.5 - 1
+        mean, deviation = latent_statistics(self.autoencoder)
+        latents = (self.autoencoder.encode(pixels).latent_dist.mode() - mean) / deviation
+        return latents[0].transpose(0, 1)
+
+    @torch.inference_mode()
+    def decode(self, latents: Float[Tensor, "F C h w"]) -> UInt8[np.ndarray, "T H W 3"]:
+        mean, deviation = latent_statistics(self.autoencoder)
+        given = latents.transpose(0, 1)[None].to(next(self.autoencoder.parameters()).dtype) * deviation + mean
+        pixels = self.autoencoder.decode(given).sample[0].float()
+        return ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(1, 2, 3, 0).cpu().numpy()
+
+    def encode_masks(self, masks: MaskSequence) -> Float[Tensor, "F C h w"]:
+        """The motion encoder: the autoencoder's, frozen, on a picture of the masks (section 3.2).
+
+        `masks` begin with the clip and may end before it does: a latent frame that they do not wholly cover is 0, so that
+        there the network runs as without masks. (Black, in contrast, says that nothing is there.)
+        """
+        drawn = np.zeros((self.clip.frames, *self.clip.size[::-1], 3), np.uint8)
+        count = min(len(masks), len(drawn))
+        drawn[:count] = mask_pictures(masks.masks[:count], self.clip.size)
+        latents = self.encode(drawn).clone()
+        latents[(count - 1) // self.temporal_step + 1 :] = 0
+        return latents
+
+    def encode_before(self, frames: UInt8[np.ndarray, "T H W 3"]) -> Before:
+        """What the next clip sees of this one: its last frame, and all of it, smaller (section 3.3)."""
+        small = np.stack([cv2.resize(f, self.clip.small_size, interpolation=cv2.INTER_AREA) for f in frames])
+        return Before(self.encode(frames[-1:])[None], self.encode(small)[None])
+
+    def generate(
+        self,
+        prompt: str,
+        seed: int,
+        masks: MaskSequence | None = None,
+        before: UInt8[np.ndarray, "T H W 3"] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> UInt8[np.ndarray, "T H W 3"]:
+        """One clip.
+
+        masks     from its first frame on, at its rate; fewer than its frames are taken as not known after that
+        before    the clip before it, whose last frame is the first one of this
+        progress  called with (steps done, steps)
+        """
+        seen = None if masks is None else self.encode_masks(masks)[None]
+        return self.decode(
+            self.sample(prompt, seed, seen, None if before is None else self.encode_before(before), progress)
+        )
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        prompt: str,
+        seed: int,
+        masks: Float[Tensor, "1 F C h w"] | None = None,
+        before: Before | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Float[Tensor, "F C h w"]:
+        """Latents of one clip: what `CogVideoXPipeline` does, with masks and what came before."""
+        from diffusers.schedulers.scheduling_dpm_cogvideox import CogVideoXDPMScheduler
+        from diffusers.utils.torch_utils import randn_tensor
+
+        clip, guided = self.clip, self.clip.guidance > 1
+        weight = self.network.kinds
+        text = self.text_encoder.encode(["", prompt] if guided else [prompt]).to(weight)
+        if masks is not None:
+            masks = masks.to(weight).expand(len(text), -1, -1, -1, -1)
+        if before is not None:
+            earlier = (v.to(weight).expand(len(text), -1, -1, -1, -1) for v in (before.last_frame, before.clip))
+            before = Before(*earlier)
+        generator = torch.Generator().manual_seed(seed)
+        width, height = (side // self.spatial_step for side in clip.size)
+        channels = self.network.base.config.out_channels
+        shape = (1, (clip.frames - 1) // self.temporal_step + 1, channels, height, width)
+        latents = randn_tensor(shape, generator, weight.device, weight.dtype) * self.scheduler.init_noise_sigma
+        self.scheduler.set_timesteps(clip.steps, device=weight.device)
+        looks_back, guess, last_time = isinstance(self.scheduler, CogVideoXDPMScheduler), None, None
+        for number, time in enumerate(self.scheduler.timesteps):
+            found = self.network(latents.expand(len(text), -1, -1, -1, -1), text, time.expand(len(text)), masks, before)
+            found = found.float()
+            if guided:
+                found = found[:1] + clip.guidance * (found[1:] - found[:1])
+            given = (found, guess, time, last_time, latents) if looks_back else (found, time, latents)
+            latents, guess = self.scheduler.step(*given, generator=generator, return_dict=False)
+            latents, last_time = latents.to(weight.dtype), time
+            if progress:
+                progress(number + 1, clip.steps)
+        return latents[0]
+
+
+def latent_statistics(autoencoder: Any) -> tuple[Any, Any]:
+    """Mean and deviation that make an autoencoder's latents of unit size: a number for all (CogVideoX), or one a channel."""
+    config = autoencoder.config
+    if config.get("latents_mean") is None:
+        return 0.0, 1 / config.scaling_factor
+    weight = next(autoencoder.parameters())
+    mean, deviation = (
+        torch.tensor(config[name]).to(weight)[:, None, None, None] for name in ("latents_mean", "latents_std")
+    )
+    return mean, deviation
+
+
+def mask_pictures(masks: Bool[np.ndarray, "T N H W"], size: tuple[int, int]) -> UInt8[np.ndarray, "T h w 3"]:
+    """Masks in the colours of `COLOURS` on black, the first in front, scaled to (width, height).
+
+    A pixel counts where half of it is covered. Raises InputError for more things than colours and for another shape.
+    """
+    count, height, width = masks.shape[1:]
+    if count > len(COLOURS):
+        raise InputError("masks", f"hold {count} things", f"at most {len(COLOURS)}", "merge some of them")
+    if abs(width / height / (size[0] / size[1]) - 1) > SHAPE_TOLERANCE:
+        raise InputError(
+            "masks", f"are {width}x{height}, the video {size[0]}x{size[1]}", "the same shape", "crop or pad the masks"
+        )
+    drawn = np.zeros((len(masks), size[1], size[0], 3), np.uint8)
+    for picture, frame in zip(drawn, masks, strict=True):
+        for mask, colour in reversed(list(zip(frame, COLOURS, strict=False))):
+            if (width, height) != size:
+                mask = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5
+            picture[mask] = colour
+    return drawn
+
+
+def load_cogvideox(
+    folder: str | Path,
+    adapter: str | Path | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    clip: ClipSettings | None = None,
+    sampler: Literal["ddim", "dpm"] | None = None,
+) -> CogVideoX:
+    """Read a model folder in diffusers' layout: transformer, vae, scheduler, and text_encoder with tokenizer, or none.
+
+    adapter  folder written by `save_adapter`
+    sampler  instead of the folder's own; CogVideoX-5b is at its best with "dpm"
+    Without a text encoder in the folder it is the offline one. Only safetensors are read, and nothing is downloaded.
+    Raises InputError where something is missing or does not fit.
+    """
+    from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTransformer3DModel
+    from diffusers.utils import logging as diffusers_logging
+
+    diffusers_logging.set_verbosity_error()
+    folder = Path(folder)
+    kwargs: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "torch_dtype": dtype}
+    try:
+        transformer: Any = CogVideoXTransformer3DModel.from_pretrained(folder, subfolder="transformer", **kwargs)
+        autoencoder = _autoencoder_class(folder).from_pretrained(folder, subfolder="vae", **kwargs)
+        scheduler = _load_scheduler(folder, sampler)
+        tokens = transformer.config.max_text_seq_length
+        text_encoder = _load_text_encoder(folder, tokens, dtype, device)
+    except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(folder, f"is no model folder ({error})", "transformer, vae and scheduler") from error
+    network = MVideoTransformer(transformer)
+    identity = weights_hash(folder / "transformer")
+    if adapter is not None:
+        load_adapter(network, Path(adapter), folder.name, identity)
+        identity += weights_hash(Path(adapter))
+    network.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    autoencoder.to(device).eval().requires_grad_(False)
+    identity += weights_hash(folder / "vae")
+    return CogVideoX(
+        network, autoencoder, text_encoder, scheduler, clip or ClipSettings(), folder.name, identity + str(dtype)
+    )
+
+
+def _autoencoder_class(folder: Path) -> Any:
+    from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
+    from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+
+    known = {model.__name__: model for model in (AutoencoderKLCogVideoX, AutoencoderKLWan)}
+    return _named_in(folder / "vae" / "config.json", known)
+
+
+def _load_scheduler(folder: Path, sampler: str | None) -> Any:
+    from diffusers.schedulers.scheduling_ddim_cogvideox import CogVideoXDDIMScheduler
+    from diffusers.schedulers.scheduling_dpm_cogvideox import CogVideoXDPMScheduler
+
+    known = {model.__name__: model for model in (CogVideoXDDIMScheduler, CogVideoXDPMScheduler)}
+    own = _named_in(folder / "scheduler" / "scheduler_config.json", known)
+    scheduler = own.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
+    if scheduler.config.prediction_type != "v_prediction":
+        raise InputError(folder / "scheduler", f"predicts {scheduler.config.prediction_type}", "v_prediction")
+    if sampler is None:
+        return scheduler
+    asked = {"ddim": CogVideoXDDIMScheduler, "dpm": CogVideoXDPMScheduler}[sampler]
+    spacing = "trailing" if sampler == "dpm" else scheduler.config.timestep_spacing
+    return asked.from_config(scheduler.config, timestep_spacing=spacing)
+
+
+def _load_text_encoder(folder: Path, tokens: int, dtype: torch.dtype, device: str) -> PromptEncoder:
+    if not (folder / "text_encoder").is_dir():
+        return TokenPrompts(tokens)
+    from transformers import AutoTokenizer, T5EncoderModel
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True)
+    model: Any = T5EncoderModel.from_pretrained(
+        folder, subfolder="text_encoder", dtype=dtype, local_files_only=True, use_safetensors=True
+    )
+    return T5Prompts(tokenizer, model.to(device).eval().requires_grad_(False), tokens)
+
+
+def _named_in(path: Path, known: dict[str, Any]) -> Any:
+    """The class that a configuration of diffusers names."""
+    name = json.loads(path.read_text())["_class_name"]
+    if name not in known:
+        raise InputError(path, f"is of {name}", "one of " + ", ".join(known))
+    return known[name]

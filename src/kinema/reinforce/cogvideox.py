@@ -289,11 +289,13 @@ def load_cogvideox(
     device: str = "cpu",
     clip: ClipSettings | None = None,
     sampler: Literal["ddim", "dpm"] | None = None,
+    transformer: Any = None,
 ) -> CogVideoX:
     """Read a model folder in diffusers' layout: transformer, vae, scheduler, and text_encoder with tokenizer, or none.
 
-    adapter  folder written by `save_adapter`
-    sampler  instead of the folder's own; CogVideoX-5b is at its best with "dpm"
+    adapter      folder written by `save_adapter`
+    sampler      instead of the folder's own; CogVideoX-5b is at its best with "dpm"
+    transformer  instead of the folder's own, as one that is yet to be trained
     Without a text encoder in the folder it is the offline one. Only safetensors are read, and nothing is downloaded.
     Raises InputError where something is missing or does not fit.
     """
@@ -304,7 +306,8 @@ def load_cogvideox(
     folder = Path(folder)
     kwargs: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "torch_dtype": dtype}
     try:
-        transformer: Any = CogVideoXTransformer3DModel.from_pretrained(folder, subfolder="transformer", **kwargs)
+        if transformer is None:
+            transformer = CogVideoXTransformer3DModel.from_pretrained(folder, subfolder="transformer", **kwargs)
         autoencoder = _autoencoder_class(folder).from_pretrained(folder, subfolder="vae", **kwargs)
         scheduler = _load_scheduler(folder, sampler)
         tokens = transformer.config.max_text_seq_length

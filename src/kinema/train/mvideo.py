@@ -1,0 +1,339 @@
+"""Train CogVideoX in the paper's order: text to video, then masks and what came before, by LoRA (MVideo, 3.4 and 4.1).
+
+Input: clips of the procedural world, encoded once. Output: a model folder (`train_base`), or an adapter (`train_mvideo`).
+Loss of the adapter: L_d + alpha L_c (equation 2). L_d is the diffusion loss, for v; L_c the mean squared distance to what
+the frozen base predicts from the same noisy latents and text, with no masks and nothing before. The base is the same
+network with its LoRA off, so that no second copy is held. Adam at 2e-4, batches of 64, 10,000 steps.
+
+The paper does not say how often a condition is left out. Here a step sees what came before every other time (the whole
+batch of it, since the sequence is longer then); a clip has its masks in 7 of 10 cases, up to some moment in 2, none in 1;
+and no prompt in 1 of 10, for the classifier-free guidance.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from rich.progress import track
+from torch import Tensor
+
+from kinema.atomic import atomic_path
+from kinema.errors import InputError
+from kinema.precision import quick_dtype
+from kinema.reinforce.cogvideox import ClipSettings, CogVideoX, load_cogvideox
+from kinema.reinforce.cogvideox_lora import add_lora, lora_off, save_adapter, weights_hash
+from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
+from kinema.train.loop import LoopConfig, rng_for, train
+from kinema.types import MaskSequence
+from kinema.world.sampler import World
+
+log = logging.getLogger(__name__)
+
+BEFORE_SHARE, NO_MASKS, SOME_MASKS, NO_PROMPT = 0.5, 0.1, 0.2, 0.1
+"""Shares of steps that see what came before, and of clips without masks, with masks up to a moment, without prompt."""
+_BLOCK = 64
+"""Clips between two notes of how far a build has come."""
+
+
+@dataclass(frozen=True)
+class WorldClips:
+    """The clips to train on, from the procedural world."""
+
+    cache: Path
+    """Folder of encoded clips; made where it is missing."""
+    count: int = 5000
+    """Clips of the cache."""
+    capture: Path | None = None
+    """Human capture to move the world's people (multi-clip npz); default: the few shipped clips."""
+    photographs: Path | None = None
+    """Folder of pictures to use as backdrops."""
+
+
+@dataclass(frozen=True)
+class MVideoTrainConfig:
+    """Train the adapter on a frozen base. Run the same command again to go on after a stop."""
+
+    run: Path
+    """Folder for checkpoints and the log."""
+    base: Path
+    """Model folder in diffusers' layout."""
+    data: WorldClips
+    out: Path | None = None
+    """Folder for the finished adapter."""
+    clip: ClipSettings = field(default_factory=ClipSettings)
+    rank: int = 64
+    """Of the LoRA."""
+    alpha: float = 1.0
+    """Weight of the consistency loss; at 0 the base is not asked."""
+    batch: int = 64
+    threads: int = 0
+    """CPU threads; 0 leaves torch's choice."""
+    device: str = "auto"
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=10_000, learning_rate=2e-4, weight_decay=0.0))
+
+
+@dataclass(frozen=True)
+class BaseTrainConfig:
+    """Train text to video, all weights. Run the same command again to go on after a stop."""
+
+    run: Path
+    """Folder for checkpoints and the log."""
+    base: Path
+    """Model folder with vae and scheduler, and transformer/config.json; weights beside it are gone on from."""
+    data: WorldClips
+    out: Path | None = None
+    """Folder for the finished model."""
+    clip: ClipSettings = field(default_factory=ClipSettings)
+    batch: int = 8
+    threads: int = 0
+    """CPU threads; 0 leaves torch's choice."""
+    device: str = "auto"
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=20_000, learning_rate=1e-3, decay=0.85))
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clip and the one before it: 2 S + 1 frames and their masks, where S is one less than a clip's frames."""
+
+    frames: UInt8[np.ndarray, "T H W 3"]
+    masks: MaskSequence
+    caption: str
+
+
+@dataclass(frozen=True)
+class ClipCache:
+    """N clips, float16, of unit size: their latents and their masks' [N,F,C,h,w], what came before each, and captions."""
+
+    latents: np.ndarray
+    masks: np.ndarray
+    last_frames: np.ndarray
+    previous: np.ndarray
+    captions: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees. A frame of `masks` that is 0 says nothing."""
+
+    latents: Float[Tensor, "B F C h w"]
+    masks: Float[Tensor, "B F C h w"]
+    before: Before | None
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Losses:
+    diffusion: Float[Tensor, ""]
+    consistency: Float[Tensor, ""]
+
+
+def world_example(world: World, number: int, clip: ClipSettings) -> Example:
+    """Clip `number` of the procedural world."""
+    made = world.sample(number, 2 * (clip.frames - 1) + 1, clip.size)
+    subjects = made.scene.subjects
+    masks = made.subject_ids[:, None] == np.arange(1, len(subjects) + 1, dtype=np.uint8)[:, None, None]
+    labels = tuple(subject.label for subject in subjects)
+    return Example(made.video.frames, MaskSequence(masks, labels, made.video.fps), made.scene.prompt)
+
+
+def build_cache(example: Callable[[int], Example], model: CogVideoX, folder: Path, count: int) -> ClipCache:
+    """Make (or finish, or open) a cache. Raises InputError where the folder holds another kind of cache."""
+    clip, channels = model.clip, model.network.base.config.out_channels
+    frames = (clip.frames - 1) // model.temporal_step + 1
+    big, small = ([side // model.spatial_step for side in size[::-1]] for size in (clip.size, clip.small_size))
+    shapes = {
+        "latents": (count, frames, channels, *big),
+        "masks": (count, frames, channels, *big),
+        "last_frames": (count, 1, channels, *big),
+        "previous": (count, frames, channels, *small),
+    }
+    settings = {"shapes": {name: list(shape) for name, shape in shapes.items()}, "clip_frames": clip.frames}
+    folder.mkdir(parents=True, exist_ok=True)
+    state, captions = folder / "state.json", []
+    if state.exists():
+        found = json.loads(state.read_text())
+        captions = found.pop("captions")
+        if found != settings:
+            raise InputError(folder, f"holds a cache with {found}", f"{settings}", "give another folder")
+    done, opened = len(captions), "r+" if captions else "w+"
+    arrays = {
+        name: np.lib.format.open_memmap(folder / f"{name}.npy", opened, np.float16, shape)
+        for name, shape in shapes.items()
+    }
+    for k in track(range(done, count), "clips", disable=done == count):
+        one = example(k)
+        for name, latents in _encoded(one, model).items():
+            arrays[name][k] = latents.half().cpu().numpy()
+        captions.append(one.caption)
+        if (k + 1) % _BLOCK == 0 or k + 1 == count:
+            for array in arrays.values():
+                array.flush()
+            with atomic_path(state) as temporary:
+                temporary.write_text(json.dumps(settings | {"captions": captions}))
+    return ClipCache(**arrays, captions=tuple(captions))
+
+
+def _encoded(one: Example, model: CogVideoX) -> dict[str, Tensor]:
+    step = model.clip.frames - 1
+    if len(one.frames) != 2 * step + 1:
+        raise InputError("example", f"has {len(one.frames)} frames", f"{2 * step + 1}")
+    before = model.encode_before(one.frames[: step + 1])
+    masks = MaskSequence(one.masks.masks[step:], one.masks.labels, one.masks.fps)
+    return {
+        "latents": model.encode(one.frames[step:]),
+        "masks": model.encode_masks(masks),
+        "last_frames": before.last_frame[0],
+        "previous": before.clip[0],
+    }
+
+
+def draw(cache: ClipCache, rng: np.random.Generator, batch: int) -> Batch:
+    """Random clips and what of their conditions is given, by the shares above."""
+    chosen = rng.integers(0, len(cache), batch)
+    latents, masks, last, previous = (
+        torch.from_numpy(np.asarray(array[chosen], np.float32))
+        for array in (cache.latents, cache.masks, cache.last_frames, cache.previous)
+    )
+    for k, which in enumerate(rng.random(batch)):
+        end = 0 if which < NO_MASKS else masks.shape[1]
+        if NO_MASKS <= which < NO_MASKS + SOME_MASKS:
+            end = int(rng.integers(1, masks.shape[1] + 1))
+        masks[k, end:] = 0
+    before = Before(last, previous) if rng.random() < BEFORE_SHARE else None
+    kept = rng.random(batch) >= NO_PROMPT
+    return Batch(
+        latents, masks, before, tuple(cache.captions[n] if keep else "" for n, keep in zip(chosen, kept, strict=True))
+    )
+
+
+def mvideo_losses(
+    network: MVideoTransformer,
+    scheduler: Any,
+    text: Float[Tensor, "B L E"],
+    batch: Batch,
+    rng: np.random.Generator,
+    teach: bool,
+    precision: torch.dtype = torch.float32,
+) -> Losses:
+    """Both terms of equation 2, not yet weighted; the second is 0 where the base shall not `teach`.
+
+    At first the masks say nothing and the LoRA is zero, so that the second is exactly 0 where nothing came before.
+    """
+    noisy, target, times = noised(scheduler, batch.latents, rng)
+    device = network.kinds.device
+    noisy, target, times, text, masks = (v.to(device) for v in (noisy, target, times, text, batch.masks))
+    before = batch.before
+    if before is not None:
+        before = Before(before.last_frame.to(device), before.clip.to(device))
+    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        found = network(noisy, text, times, masks, before).float()
+        taught = found.detach()
+        if teach:
+            with torch.no_grad(), lora_off(network):
+                taught = network(noisy, text, times).float()
+    return Losses(F.mse_loss(found, target), F.mse_loss(found, taught))
+
+
+def plain(batch: Batch) -> Batch:
+    """Text to video: no masks, nothing before."""
+    return Batch(batch.latents, torch.zeros_like(batch.masks), None, batch.captions)
+
+
+def noised(
+    scheduler: Any, latents: Float[Tensor, "B F C h w"], rng: np.random.Generator
+) -> tuple[Float[Tensor, "B F C h w"], Float[Tensor, "B F C h w"], Tensor]:
+    """Latents with noise of any of the scheduler's levels, the v that undoes it, and the timesteps [B]."""
+    times = torch.from_numpy(rng.integers(0, scheduler.config.num_train_timesteps, len(latents)))
+    noise = torch.from_numpy(rng.standard_normal(latents.shape, np.float32))
+    return scheduler.add_noise(latents, noise, times), scheduler.get_velocity(latents, noise, times), times
+
+
+def train_mvideo(config: MVideoTrainConfig, example: Callable[[int], Example] | None = None) -> Path:
+    """-> the finished adapter (or the run, where `out` is not given). `example`: other clips than the world's."""
+    device = _device(config.device, config.threads)
+    # A frozen base may be held in half precision; on a CPU its layers then refuse inputs of another kind.
+    held, precision = (torch.bfloat16 if device.type == "cuda" else torch.float32), quick_dtype(device)
+    model = load_cogvideox(config.base, None, held, str(device), config.clip)
+    cache = build_cache(example or _of_world(config.data, config.clip), model, config.data.cache, config.data.count)
+    torch.manual_seed(config.loop.seed)
+    network = model.network
+    adapter = add_lora(network, config.rank).to(device=device, dtype=torch.float32)
+    if device.type == "cuda":
+        network.base.enable_gradient_checkpointing()
+    network.train()
+
+    def loss(step: int) -> Tensor:
+        rng = rng_for(config.loop.seed, step)
+        batch = draw(cache, rng, config.batch)
+        text = _read(model, batch.captions)
+        losses = mvideo_losses(network, model.scheduler, text, batch, rng, config.alpha > 0, precision)
+        return losses.diffusion + config.alpha * losses.consistency
+
+    train(adapter, loss, config.loop, config.run)
+    if config.out:
+        save_adapter(network, config.out, config.base.name, weights_hash(config.base / "transformer"))
+    return config.out or config.run
+
+
+def train_base(config: BaseTrainConfig, example: Callable[[int], Example] | None = None) -> Path:
+    """-> the finished model folder (or the run, where `out` is not given). `example`: other clips than the world's."""
+    device = _device(config.device, config.threads)
+    transformer = start_transformer(config.base, config.loop.seed)
+    model = load_cogvideox(config.base, None, torch.float32, str(device), config.clip, transformer=transformer)
+    cache = build_cache(example or _of_world(config.data, config.clip), model, config.data.cache, config.data.count)
+    network, precision = model.network, quick_dtype(device)
+    network.base.requires_grad_(True).train()
+
+    def loss(step: int) -> Tensor:
+        rng = rng_for(config.loop.seed, step)
+        batch = plain(draw(cache, rng, config.batch))
+        text = _read(model, batch.captions)
+        return mvideo_losses(network, model.scheduler, text, batch, rng, False, precision).diffusion
+
+    train(network.base, loss, config.loop, config.run)
+    if config.out:
+        network.base.half().save_pretrained(config.out / "transformer")
+        model.autoencoder.half().save_pretrained(config.out / "vae")
+        model.scheduler.save_pretrained(config.out / "scheduler")
+    return config.out or config.run
+
+
+def start_transformer(folder: Path, seed: int) -> Any:
+    """The transformer of a model folder, float32; random where there is only its configuration. Raises InputError."""
+    from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTransformer3DModel
+
+    own = folder / "transformer"
+    try:
+        if any(own.glob("*.safetensors")):
+            return CogVideoXTransformer3DModel.from_pretrained(own, torch_dtype=torch.float32, use_safetensors=True)
+        torch.manual_seed(seed)
+        return CogVideoXTransformer3DModel.from_config(json.loads((own / "config.json").read_text()))
+    except (OSError, ValueError) as error:
+        raise InputError(own, f"holds no transformer ({error})", "config.json of a CogVideoX") from error
+
+
+def _read(model: CogVideoX, captions: Sequence[str]) -> Tensor:
+    return model.text_encoder.encode(captions).to(model.network.base.dtype)
+
+
+def _of_world(data: WorldClips, clip: ClipSettings) -> Callable[[int], Example]:
+    world = World.load(data.capture, data.photographs)
+    return lambda number: world_example(world, number, clip)
+
+
+def _device(name: str, threads: int) -> torch.device:
+    if threads:
+        torch.set_num_threads(threads)
+    return torch.device(name.replace("auto", "cuda" if torch.cuda.is_available() else "cpu"))

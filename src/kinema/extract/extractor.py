@@ -15,6 +15,7 @@ from scipy.ndimage import median_filter
 from kinema.body.object_points import object_motion
 from kinema.errors import InputError
 from kinema.extract.camera_motion import camera_motion
+from kinema.extract.depth_order import bodies_depth, in_front_where_seen
 from kinema.extract.fitting import fit_bodies
 from kinema.extract.observation import Observation, Track
 from kinema.types import BodyMotion, Cameras, ObjectMotion, Scene, Subject, Video
@@ -63,10 +64,13 @@ def extract(
     )
     scale = _depth_scale([tracks[k] for k in alive], bodies, cameras, observation.depth_m)
     motions: dict[int, BodyMotion | ObjectMotion] = dict(zip(alive, bodies, strict=True))
+    drawn_m = bodies_depth(bodies, cameras) if len(alive) < len(tracks) else None
     for k, track in enumerate(tracks):
         if track.category == "object":
-            depths = _flat_depth(track, observation.depth_m * scale)
-            motions[k] = object_motion(track.masks & track.present[:, None, None], depths, cameras, video.fps)
+            masks = track.masks & track.present[:, None, None]
+            depth_m = in_front_where_seen(_steady_depth(track, observation.depth_m * scale), masks, drawn_m)
+            flat = np.broadcast_to(depth_m[:, None, None], masks.shape)
+            motions[k] = object_motion(masks, flat, cameras, video.fps)
     if not bodies and not known:
         motions, cameras = _stood_on_floor(motions, cameras)
     subjects = tuple(Subject(k, t.label, "", motions[k]) for k, t in enumerate(tracks))
@@ -87,8 +91,8 @@ def _depth_scale(tracks: Sequence[Track], bodies: Sequence[BodyMotion], cameras:
     return float(np.median(ratios)) if ratios else 1.0
 
 
-def _flat_depth(track: Track, depth_m: np.ndarray) -> np.ndarray:
-    """[T,H,W] one depth a frame: estimates bleed at the edge of small things, where their contour is."""
+def _steady_depth(track: Track, depth_m: np.ndarray) -> np.ndarray:
+    """[T] one depth a frame: estimates bleed at the edge of small things, where their contour is. inf: none at all."""
     found = np.full(len(depth_m), np.nan)
     for t in np.flatnonzero(track.present):
         seen = depth_m[t][track.masks[t]]
@@ -96,9 +100,9 @@ def _flat_depth(track: Track, depth_m: np.ndarray) -> np.ndarray:
         found[t] = np.median(seen) if len(seen) else np.nan
     known = np.flatnonzero(np.isfinite(found))
     if len(known) == 0:
-        return np.full_like(depth_m, np.inf)
+        return np.full(len(found), np.inf, np.float32)
     steady = median_filter(np.interp(np.arange(len(found)), known, found[known]), DEPTH_FRAMES, mode="nearest")
-    return np.broadcast_to(steady[:, None, None], depth_m.shape).astype(np.float32)
+    return steady.astype(np.float32)
 
 
 def _stood_on_floor(motions: dict, cameras: Cameras) -> tuple[dict, Cameras]:

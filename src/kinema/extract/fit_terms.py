@@ -18,6 +18,7 @@ from torch import Tensor
 
 from kinema.body.model import forward_kinematics
 from kinema.body.skeleton import JOINT_PARTS, PARTS
+from kinema.extract.depth_order import bone_points
 from kinema.extract.lifter import LIFTED_PARENTS, Lifter, shipped_lifter
 from kinema.geometry import rotvec_to_rotmat
 from kinema.types import Category
@@ -134,6 +135,12 @@ def limb_middles(category: str) -> tuple[list[int], Tensor]:
     held = weights.sum(1) > 0
     kept = [int(part) for part, any_bone in zip(limbs, held, strict=True) if any_bone]
     return kept, weights[held] / weights[held].sum(1, keepdim=True)
+
+
+def limb_points(evidence: Evidence, body: Posed) -> Tensor:
+    """[T,P,3] points inside of the limbs (`depth_order.bone_points`), in each frame's camera."""
+    points = bone_points(evidence.category) @ body.points
+    return points @ evidence.turn.mT + evidence.move[:, None]
 
 
 def reprojection(evidence: Evidence, points: Tensor) -> Tensor:

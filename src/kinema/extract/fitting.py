@@ -7,7 +7,7 @@ The lifter (`lifter.py`) says where to start; all frames and all bodies are then
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 from kinema.body.skeleton import BODY_JOINT_COUNT
 from kinema.errors import InputError
 from kinema.extract.camera_motion import HEIGHT_M
+from kinema.extract.depth_order import Hidden, find_hidden, order_energy
 from kinema.extract.fit_terms import (
     BETA_SIGMA,
     PITCH_SIGMA_RAD,
@@ -30,6 +31,7 @@ from kinema.extract.fit_terms import (
     floor_energy,
     held,
     limb_middles,
+    limb_points,
     posed,
     subject_energy,
 )
@@ -85,6 +87,7 @@ def fit_bodies(
         return (), cameras
     evidence, pitches = zip(*(_look(track, cameras, fps, depth_m, part_ids) for track in tracks), strict=True)
     evidence = list(evidence)
+    masks = [t.masks & t.present[:, None, None] for t in tracks]
     first = cameras.T_camera_world[0].astype(np.float64)
     for i, motion in enumerate(hold_first or ()):
         if motion is not None:
@@ -92,12 +95,12 @@ def fit_bodies(
     if cameras_known:
         up = torch.from_numpy(first[:3, 1].astype(np.float32))
         height = float(-(first[:3, :3].T @ first[:3, 3])[1])
-        bodies, _, _ = _solve(evidence, lambda pitch: up, 0.0, height, config)
+        bodies, _, _ = _solve(evidence, masks, lambda pitch: up, 0.0, height, config)
         T_world_first = np.linalg.inv(first)
     else:
         sure = np.array([float(e.confidence.sum()) for e in evidence]) + 1e-6
         pitch = float(np.average(np.array(pitches), weights=sure))
-        bodies, pitch, height = _solve(evidence, _up, pitch, None, config)
+        bodies, pitch, height = _solve(evidence, masks, _up, pitch, None, config)
         cameras, T_world_first = _placed(cameras, bodies, pitch, height)
     motions = [_motion(t, e, b, T_world_first, fps) for t, e, b in zip(tracks, evidence, bodies, strict=True)]
     return tuple(motions), cameras
@@ -197,36 +200,64 @@ def _hold(evidence: Evidence, motion: BodyMotion, T_camera_world: np.ndarray | N
 
 
 def _solve(
-    evidence: list[Evidence], up_of, pitch: float, height_m: float | None, config: FitConfig
+    evidence: list[Evidence], masks: list[np.ndarray], up_of, pitch: float, height_m: float | None, config: FitConfig
 ) -> tuple[list[Posed], float, float]:
-    """-> the bodies, and the first camera's pitch and height, which are found where no height is given."""
+    """-> the bodies, and the first camera's pitch and height, which are found where no height is given.
+
+    Once the bodies are where their joints were seen, who hides whom is found, and counts in a second round.
+    """
     moves = [Moves.none(e) for e in evidence]
     shared = torch.zeros(2, requires_grad=True)
     start_m = _standing_height(evidence, moves, up_of(torch.tensor(pitch))) if height_m is None else height_m
-    found = [v for m in moves for v in m.variables()] + ([shared] if height_m is None else [])
-    solver = torch.optim.LBFGS(
-        found, lr=1.0, max_iter=config.steps, history_size=config.history, line_search_fn="strong_wolfe"
-    )
+    variables = [v for m in moves for v in m.variables()] + ([shared] if height_m is None else [])
 
     def at() -> tuple[Tensor, Tensor]:
         return pitch + shared[0] * PITCH_SIGMA_RAD, start_m * (shared[1] * HEIGHT_SIGMA).exp()
 
-    def energy() -> Tensor:
-        solver.zero_grad()
+    def energy(hidden: list[Hidden]) -> Tensor:
         now_pitch, height = at()
         up = up_of(now_pitch)
         bodies = [posed(e, m) for e, m in zip(evidence, moves, strict=True)]
         total = depth_energy(evidence, bodies) + shared.square().sum() / 2
         for e, m, b in zip(evidence, moves, bodies, strict=True):
             total = total + subject_energy(e, m, b) + floor_energy(e, b, up, height)
-        total.backward()
+        if hidden:
+            depths = [limb_points(e, b)[..., 2] for e, b in zip(evidence, bodies, strict=True)]
+            total = total + order_energy(hidden, depths)
         return total
 
-    if config.steps:
-        solver.step(energy)
+    _minimise(lambda: energy([]), variables, config.steps, config.history)
+    if len(evidence) > 1:
+        with torch.no_grad():
+            bodies = [posed(e, m) for e, m in zip(evidence, moves, strict=True)]
+            points_px = [
+                _pixels(e, limb_points(e, b), m.shape[1:]) for e, b, m in zip(evidence, bodies, masks, strict=True)
+            ]
+        if hidden := find_hidden(points_px, masks):
+            _minimise(lambda: energy(hidden), variables, config.steps // 2, config.history)
     with torch.no_grad():
         now_pitch, height = (float(v) for v in at())
         return [posed(e, m) for e, m in zip(evidence, moves, strict=True)], now_pitch, height
+
+
+def _minimise(energy: Callable[[], Tensor], variables: list[Tensor], steps: int, history: int) -> None:
+    solver = torch.optim.LBFGS(variables, lr=1.0, max_iter=steps, history_size=history, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        solver.zero_grad()
+        total = energy()
+        total.backward()
+        return total
+
+    if steps:
+        solver.step(closure)
+
+
+def _pixels(evidence: Evidence, points: Tensor, hw: tuple[int, ...]) -> np.ndarray:
+    """[T,P,3] in each frame's camera -> [T,P,2] pixels; the principal point is the picture's middle."""
+    rays = points[..., :2] / points[..., 2:].clamp_min(0.1)
+    focal = evidence.focal_share[:, None, None] * max(hw)
+    return (rays * focal).double().numpy() + np.array([hw[1] / 2, hw[0] / 2])
 
 
 @torch.no_grad()

@@ -1,0 +1,97 @@
+"""Who is in front of whom, by the masks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from kinema.extract.depth_order import bone_points, find_hidden, in_front_where_seen, order_energy
+from kinema.extract.fitting import fit_bodies
+from tests.extract.scenes import cameras_for, seen, walker
+
+
+def test_bone_points_lie_on_their_bones():
+    weights = bone_points("human")
+    assert torch.allclose(weights.sum(1), torch.ones(len(weights)))
+    assert ((weights > 0).sum(1) == 2).all()
+
+
+def two_crossing(shift: int = 0):
+    """Two subjects of four points each, side by side; points of the right one lie in the left one's mask."""
+    masks = np.zeros((2, 3, 64, 64), bool)
+    masks[0, :, 10:50, 10:40], masks[1, :, 10:50, 40:60] = True, True
+    rows = np.array([15.0, 25, 35, 45])
+    left = np.stack([np.full(4, 25.0), rows], -1)
+    right = np.stack([np.array([30.0, 50, 50, 50]), rows], -1)
+    return [np.tile(p, (3, 1, 1)) for p in (left, right)], list(masks)
+
+
+def test_a_point_in_the_others_mask_is_behind_the_nearest_limb():
+    points, masks = two_crossing()
+    (found,) = find_hidden(points, masks)
+    assert (found.behind, found.front) == (1, 0)
+    assert found.frames.tolist() == [0, 1, 2]
+    assert found.points_behind.tolist() == [0, 0, 0]
+    assert found.points_front.tolist() == [0, 0, 0]
+
+
+def test_points_at_the_edge_and_in_ones_own_mask_tell_nothing():
+    points, masks = two_crossing()
+    points[1][:, 0, 0] = 39.5
+    assert find_hidden(points, masks) == []
+    points[1][:, 0, 0] = 30
+    masks[1][:, 10:50, 25:60] = True
+    assert find_hidden(points, masks) == []
+    masks[0][:] = False
+    assert find_hidden(points, masks) == []
+
+
+def test_the_wrong_order_costs_and_pulls_both_the_right_way():
+    points, masks = two_crossing()
+    hidden = find_hidden(points, masks)
+    depths = [torch.full((3, 4), z, requires_grad=True) for z in (4.0, 3.9)]
+    wrong = order_energy(hidden, depths)
+    wrong.backward()
+    front, behind = (d.grad for d in depths)
+    assert front is not None
+    assert behind is not None
+    assert front[0, 0] > 0 > behind[0, 0]
+    assert front[0, 1] == 0
+    right = order_energy(hidden, [torch.full((3, 4), z) for z in (3.8, 4.0)])
+    assert right == 0 < wrong
+
+
+def test_masks_move_who_is_in_front():
+    bodies = [walker(at=(0.0, 0.0)), walker(at=(0.15, -0.3))]
+    cameras = cameras_for(bodies, azimuth=0.0)
+    true = seen(bodies, cameras)
+    near, far = true.tracks
+    whole = far.masks.copy()
+    for t, (x0, y0, x1, y1) in enumerate(far.boxes_px.astype(int)):
+        whole[t, y0:y1, x0:x1] = True
+    exchanged = (replace(near, masks=near.masks & ~whole), replace(far, masks=whole))
+    gaps = [_gap(*fit_bodies(tracks, cameras, 8.0)).mean() for tracks in (true.tracks, exchanged)]
+    assert gaps[0] == pytest.approx(_gap(bodies, cameras).mean(), abs=0.1)
+    assert gaps[1] < gaps[0] - 0.15
+
+
+def _gap(bodies, cameras) -> np.ndarray:
+    """[T] how much farther the second one's root is than the first one's."""
+    T = cameras.T_camera_world
+    first, second = (np.einsum("tij,tj->ti", T[:, :3, :3], b.root_translation_m)[:, 2] for b in bodies)
+    return second - first
+
+
+def test_an_object_seen_before_a_body_is_nearer_than_it():
+    drawn = np.full((2, 20, 20), np.inf, np.float32)
+    drawn[:, 5:15, 5:15] = 3.0
+    masks = np.zeros((2, 20, 20), bool)
+    masks[0, 8:12, 8:12] = True
+    masks[1, 0:4, 0:4] = True
+    depth = np.array([3.5, 3.5], np.float32)
+    nearer = in_front_where_seen(depth, masks, drawn)
+    assert nearer[0] < 3.0
+    assert nearer[1] == 3.5
+    assert (in_front_where_seen(depth, masks, None) == depth).all()
+    assert (in_front_where_seen(depth / 2, masks, drawn) == depth / 2).all()

@@ -46,15 +46,15 @@ class Preset:
         return self.fps * self.coarse_frames / self.frames
 
     def load(self) -> Backbone:
-        """Read the weights: float32 on a CPU without bfloat16 instructions, else bfloat16; float16 on a GPU."""
+        """Read the weights: bfloat16 on a CPU where that is quick, else float32; float16 on a GPU."""
         import torch
 
+        from kinema.precision import quick_dtype
         from kinema.reinforce.svd import load_svd
 
         if torch.cuda.is_available():
             return load_svd(self.folder, self.adapter, torch.float16, "cuda")
-        quick = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        return load_svd(self.folder, self.adapter, torch.bfloat16 if quick else torch.float32)
+        return load_svd(self.folder, self.adapter, quick_dtype("cpu"))
 
 
 PRESETS: dict[str, Preset] = {
@@ -66,7 +66,7 @@ PRESETS: dict[str, Preset] = {
         frames=16,
         fps=8.0,
         coarse_frames=8,
-        coarse_steps=10,
+        coarse_steps=8,
         steps=12,
         start_noise=0.15,
         start_steps=3,

@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kinema.precision import pick_precision
 from kinema.train.loop import LoopConfig, rng_for, train
-from kinema.train.pmp import pick_precision
 from kinema.world.sampler import World
 
 if TYPE_CHECKING:

@@ -32,6 +32,7 @@ from kinema.extract.lifter import (
 )
 from kinema.geometry import rot6d_to_rotmat, rotmat_to_rot6d
 from kinema.optimize.features import REFERENCE_FPS, pack, unpack
+from kinema.precision import quick_dtype
 from kinema.train.loop import LoopConfig, rng_for, train
 from kinema.train.motion_data import MotionClips, load_capture_clips, sample_windows
 
@@ -217,7 +218,7 @@ def _often(rng: np.random.Generator, shape: tuple[int, ...], share: float) -> Te
 
 def lifting_loss(model: Lifter, views: Views) -> Tensor:
     """How far off a lift is: joints around the root and their steps (m), rotations, picture, shape, pitch and depth."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=views.rays.is_cpu and has_fast_bfloat16()):
+    with torch.autocast("cpu", torch.bfloat16, enabled=views.rays.is_cpu and quick_dtype("cpu") == torch.bfloat16):
         lift = model(views.rays, views.confidence, views.fps)
     points = model.points(lift)
     error = (points - points[:, :, :1]) - (views.points - views.points[:, :, :1])
@@ -243,10 +244,6 @@ def lifting_loss(model: Lifter, views: Views) -> Tensor:
 
 def _distance(error: Tensor) -> Tensor:
     return (error.square().sum(-1) + 1e-6).sqrt().mean()
-
-
-def has_fast_bfloat16() -> bool:
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 def draw(clips: MotionClips, bones: tuple[Tensor, Tensor], batch: int, rng: np.random.Generator) -> Views:

@@ -24,6 +24,7 @@ from kinema.optimize.motion_prior import MotionPrior, PmpConfig
 from kinema.optimize.motion_strength import STRENGTH_QUANTILES, speed, strength_of_speed
 from kinema.optimize.perturbations import Perturbation, add_noise, frame_order, reorder
 from kinema.optimize.text_encoder import default_text_encoder
+from kinema.precision import pick_precision
 from kinema.train.loop import LoopConfig, rng_for, train
 from kinema.train.motion_data import MotionClips, load_capture_clips, sample_windows
 from kinema.types import BETA_COUNT, Category
@@ -236,12 +237,6 @@ def make_task(config: PmpTrainConfig) -> Task:
     }
     share = np.array(config.category_share) / sum(config.category_share)
     return Task(clips, texts, share, config.batch, config.loop.seed)
-
-
-def pick_precision(asked: str, device: torch.device) -> torch.dtype:
-    """ "auto", "float32" or "bfloat16" -> what to compute with on this device."""
-    fast = device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
-    return torch.bfloat16 if asked == "bfloat16" or (asked == "auto" and fast) else torch.float32
 
 
 def train_pmp(config: PmpTrainConfig) -> Path:

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import InputError
+from kinema.precision import pick_precision
 from kinema.reinforce import svd
 from kinema.reinforce.part_condition import encode_condition, training_condition
 from kinema.train.latent_cache import SIDE, LatentCache, build_cache
 from kinema.train.loop import LoopConfig, rng_for, train
-from kinema.train.pmp import pick_precision
 from kinema.types import PartCondition
 from kinema.world.sampler import World
 

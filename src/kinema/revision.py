@@ -41,6 +41,8 @@ from kinema.types import BodyMotion, PartCondition, Scene, Video
 
 DOUBTFUL = 0.6
 """Of the first frame's mean confidence of joints: below, a coarse frame says nothing of a body."""
+LEAST_SEEN, USUAL_STRENGTH = 0.75, 0.5
+"""Where fewer of its frames say something of a body, it moves as lively as half of the training motions do."""
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is."""
 
@@ -175,7 +177,7 @@ def refine_scene(plan: Plan, scene: Scene) -> Scene:
         motion, target = subject.motion, targets.get(index)
         if isinstance(motion, BodyMotion):
             assert target is None or isinstance(target, BodyMotion)
-            mended = refine(motion, plan.prompt or None, plan.strength, hold=(0,), target=target)
+            mended = refine(motion, plan.prompt or None, strength_of(plan, motion), hold=(0,), target=target)
         else:
             assert not isinstance(target, BodyMotion)
             mended = refine_object(motion, plan.prompt or None, hold=(0,), target=target)
@@ -185,6 +187,16 @@ def refine_scene(plan: Plan, scene: Scene) -> Scene:
     if frames == preset.coarse_frames and all(s.motion.fps == preset.coarse_fps for s in scene.subjects):
         mended = stretch_scene(mended, preset.frames, preset.fps)
     return mended if plan.frames is None else lengthen_scene(mended, plan.frames)
+
+
+def strength_of(plan: Plan, motion: BodyMotion) -> float | None:
+    """How lively the motion is to be: as was asked for; else as it is, or, where it was hardly seen, as is usual.
+
+    With a target, how lively it is follows from how far the target is.
+    """
+    if plan.strength is None and plan.sketch is None and motion.valid.mean() < LEAST_SEEN:
+        return USUAL_STRENGTH
+    return plan.strength
 
 
 def regenerate(plan: Plan, scene: Scene, condition: PartCondition, progress: Progress) -> Video:

@@ -133,8 +133,8 @@ def bodies_depth(bodies: Sequence[BodyMotion], cameras: Cameras) -> Float[np.nda
 
 
 def in_front_where_seen(
-    depth_m: Float[np.ndarray, T], masks: Bool[np.ndarray, "T H W"], drawn_m: Float[np.ndarray, "T H W"] | None
-) -> Float[np.ndarray, T]:
+    depth_m: Float[np.ndarray, " T"], masks: Bool[np.ndarray, "T H W"], drawn_m: Float[np.ndarray, "T H W"] | None
+) -> Float[np.ndarray, " T"]:
     """Depths of an object, made less where it is seen in front of the bodies as they are drawn (`bodies_depth`)."""
     if drawn_m is None:
         return depth_m

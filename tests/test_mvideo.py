@@ -167,6 +167,23 @@ def test_a_damaged_clip_is_made_anew(tmp_path, caplog):
     assert "damaged" in caplog.text
 
 
+def test_a_full_disk_keeps_the_finished_clips(tmp_path, monkeypatch):
+    written = []
+
+    def until_full(file, **arrays):
+        if written:
+            raise OSError(28, "No space left on device")
+        written.append(arrays)
+        save(file, **arrays)
+
+    save = np.savez_compressed
+    monkeypatch.setattr(np, "savez_compressed", until_full)
+    with pytest.raises(InputError, match="No space left"):
+        animate(None, "a dog", 2.0, backbone=Counting(), out=tmp_path / "x.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.clips"]
+    assert [path.name for path in (tmp_path / "x.clips").iterdir()] == ["clip_0000.npz"]
+
+
 def test_files_and_their_record(tmp_path):
     out = tmp_path / "x.mp4"
     found = animate(None, "a dog", 2.0, seed=3, backbone=Counting(), out=out)
@@ -187,13 +204,13 @@ class Forgetful(Counting):
 def test_memory_does_not_grow_with_the_length(tmp_path):
     def peak(seconds, name):
         tracemalloc.start()
-        animate(None, "a dog", seconds, backbone=Forgetful((128, 128)), out=tmp_path / name)
+        animate(None, "a dog", seconds, backbone=Forgetful((96, 96)), out=tmp_path / name)
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return most
 
-    short, long = peak(3.0, "short.mp4"), peak(30.0, "long.mp4")
-    assert 3 * short < 240 * 128 * 128 * 3
+    short, long = peak(3.0, "short.mp4"), peak(20.0, "long.mp4")
+    assert 2 * short < 160 * 96 * 96 * 3
     assert long < 1.1 * short
 
 

@@ -12,12 +12,18 @@ from diffusers.models.embeddings import get_3d_rotary_pos_embed, get_3d_sincos_p
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTransformer3DModel
 from diffusers.schedulers.scheduling_ddim_cogvideox import CogVideoXDDIMScheduler
 from diffusers.schedulers.scheduling_dpm_cogvideox import CogVideoXDPMScheduler
+from diffusers.utils.peft_utils import get_peft_kwargs
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from kinema.errors import InputError
 from kinema.reinforce import cogvideox_network as network_file
-from kinema.reinforce.cogvideox import ClipSettings, CogVideoX, TokenPrompts, load_cogvideox, mask_pictures
+from kinema.reinforce.cogvideox import ClipSettings, CogVideoX, T5Prompts, TokenPrompts, load_cogvideox, mask_pictures
 from kinema.reinforce.cogvideox_lora import LORA_FILE, add_lora, lora_layers, lora_off, save_adapter, weights_hash
 from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
 from kinema.types import MaskSequence
@@ -316,6 +322,34 @@ def test_prompts_are_read_in_order_and_end_in_zeros(caplog):
     assert "after the first 6" in caplog.text
 
 
+def tiny_t5():
+    """T5 of a few thousand weights and a tokenizer of a few words."""
+    words = {"<pad>": 0, "</s>": 1, "<unk>": 2, "a": 3, "red": 4, "dog": 5}
+    split = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    split.pre_tokenizer = Whitespace()
+    split.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=split, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+    torch.manual_seed(4)
+    config = T5Config(d_model=64, d_kv=8, d_ff=16, num_layers=1, num_heads=2, vocab_size=8)
+    return tokenizer, T5EncoderModel(config).eval()
+
+
+def test_t5_reads_prompts_as_in_diffusers_pipeline(tmp_path, caplog):
+    folder = save_tiny_folder(tmp_path / "tiny", text_embed_dim=64)
+    with pytest.raises(InputError, match="no text_encoder"):
+        load_cogvideox(folder, clip=CLIP)
+    tokenizer, model = tiny_t5()
+    tokenizer.save_pretrained(folder / "tokenizer")
+    model.save_pretrained(folder / "text_encoder")
+    found = load_cogvideox(folder, clip=CLIP).text_encoder.encode(["", "a red dog"])
+    pipeline = CogVideoXPipeline(tokenizer, model, None, tiny_transformer(), CogVideoXDDIMScheduler())
+    with torch.no_grad():
+        text, empty = pipeline.encode_prompt("a red dog", max_sequence_length=TOKENS)
+    assert torch.equal(found, torch.cat([empty, text]))
+    T5Prompts(tokenizer, model, TOKENS).encode(["a red red red red red dog"])
+    assert "after the first 6" in caplog.text
+
+
 # files
 
 
@@ -394,6 +428,11 @@ def test_the_lora_file_is_named_as_diffusers_and_peft_name_it(adapted):
     }  # fmt: skip
     assert set(found) == expected
     assert len(lora_layers(network)) == 8
+    named = {name.removeprefix("transformer."): value for name, value in found.items()}
+    ranks = {f"^{name}": value.shape[1] for name, value in named.items() if "lora_B" in name}
+    taken = get_peft_kwargs(ranks, None, named)  # what diffusers' loader tells peft
+    assert (taken["r"], taken["lora_alpha"]) == (4, 4)
+    assert set(taken["target_modules"]) == {name for name, _ in lora_layers(network)}
 
 
 @torch.no_grad()

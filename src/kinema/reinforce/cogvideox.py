@@ -310,8 +310,7 @@ def load_cogvideox(
             transformer = CogVideoXTransformer3DModel.from_pretrained(folder, subfolder="transformer", **kwargs)
         autoencoder = _autoencoder_class(folder).from_pretrained(folder, subfolder="vae", **kwargs)
         scheduler = _load_scheduler(folder, sampler)
-        tokens = transformer.config.max_text_seq_length
-        text_encoder = _load_text_encoder(folder, tokens, dtype, device)
+        text_encoder = _load_text_encoder(folder, transformer.config, dtype, device)
     except (OSError, ValueError, KeyError) as error:
         if isinstance(error, InputError):
             raise
@@ -353,9 +352,14 @@ def _load_scheduler(folder: Path, sampler: str | None) -> Any:
     return asked.from_config(scheduler.config, timestep_spacing=spacing)
 
 
-def _load_text_encoder(folder: Path, tokens: int, dtype: torch.dtype, device: str) -> PromptEncoder:
+def _load_text_encoder(folder: Path, config: Any, dtype: torch.dtype, device: str) -> PromptEncoder:
+    tokens = config.max_text_seq_length
     if not (folder / "text_encoder").is_dir():
-        return TokenPrompts(tokens)
+        offline = TokenPrompts(tokens)
+        if config.text_embed_dim != offline.encoder.width:
+            found = f"has no text_encoder, and its transformer reads text of {config.text_embed_dim} numbers a token"
+            raise InputError(folder, found, "text_encoder and tokenizer", "get the whole model")
+        return offline
     from transformers import AutoTokenizer, T5EncoderModel
 
     tokenizer = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer", local_files_only=True)

@@ -263,7 +263,7 @@ def noised(
 def train_mvideo(config: MVideoTrainConfig, example: Callable[[int], Example] | None = None) -> Path:
     """-> the finished adapter (or the run, where `out` is not given). `example`: other clips than the world's."""
     device = _device(config.device, config.threads)
-    # A frozen base may be held in half precision; on a CPU its layers then refuse inputs of another kind.
+    # On a GPU memory counts: the frozen base is held in half precision, what is trained never is.
     held, precision = (torch.bfloat16 if device.type == "cuda" else torch.float32), quick_dtype(device)
     model = load_cogvideox(config.base, None, held, str(device), config.clip)
     cache = build_cache(example or _of_world(config.data, config.clip), model, config.data.cache, config.data.count)

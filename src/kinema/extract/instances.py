@@ -16,8 +16,8 @@ from kinema.extract.keypoints import Keypoints
 from kinema.extract.observation import KEYPOINTS, SubjectCategory
 from kinema.extract.perception_net import CATEGORIES, COARSE, JOINT_SLICES
 
-CENTRE_SCORE = 0.2
-"""A peak of the centres' heatmap below this is no subject."""
+CENTRE_SCORE = {"human": 0.3, "animal": 0.3, "object": 0.2}
+"""A peak of the centres' heatmap below this is no subject: legs of one category are easily taken for another's."""
 CENTRE_APART = 0.06
 """Two centres of one category closer than this, as a share of the longer side, are one subject."""
 LEAST_AREA = 0.002
@@ -42,15 +42,23 @@ def find_instances(
     centres: Float32[np.ndarray, "3 h w"],
     offsets: Float32[np.ndarray, "2 H W"],
 ) -> list[Instance]:
-    """Centres 0-1, offsets as shares of the longer side -> the subjects, the largest first."""
+    """Centres 0-1, offsets as shares of the longer side -> the subjects, the largest first.
+
+    Where no centre is clear in the whole frame, all pixels of the category of most pixels are one subject.
+    """
     found = []
+    least = LEAST_AREA * part_ids.size
+    pixels = {category: _of_category(part_ids, category) for category in CATEGORIES}
     for index, category in enumerate(CATEGORIES):
-        ours = _of_category(part_ids, category)
-        if ours.sum() < LEAST_AREA * ours.size:
-            continue
-        peaks, scores = _peaks(centres[index])
-        for mask, score in _assign(ours, offsets, peaks, scores):
-            found.append(Instance(category, score, mask))
+        if pixels[category].sum() >= least:
+            peaks, scores = _peaks(centres[index], CENTRE_SCORE[category])
+            for mask, score in _assign(pixels[category], offsets, peaks, scores):
+                found.append(Instance(category, score, mask))
+    if not found:
+        category = max(CATEGORIES, key=lambda c: int(pixels[c].sum()))
+        mask = _without_specks(pixels[category])
+        if mask.sum() >= least:
+            found.append(Instance(category, CENTRE_SCORE[category], mask))
     return sorted(found, key=lambda i: -int(i.mask.sum()))
 
 
@@ -59,10 +67,10 @@ def _of_category(part_ids: np.ndarray, category: str) -> np.ndarray:
     return (part_ids >= first) & (part_ids < first + 31)
 
 
-def _peaks(heat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _peaks(heat: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
     """[h,w] -> x y in pixels of the picture [N,2] and heights [N], the highest first, none too close to a higher one."""
     top = cv2.dilate(heat, np.ones((5, 5), np.uint8))
-    rows, columns = np.nonzero((heat >= top) & (heat > CENTRE_SCORE))
+    rows, columns = np.nonzero((heat >= top) & (heat > least))
     order = np.argsort(-heat[rows, columns])
     xy = (np.stack([columns, rows], 1)[order] + 0.5) * COARSE
     kept: list[int] = []
@@ -73,7 +81,7 @@ def _peaks(heat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _assign(ours: np.ndarray, offsets: np.ndarray, peaks: np.ndarray, scores: np.ndarray):
-    """-> (mask, score) of every peak that enough of our pixels point to; without peaks all are one subject."""
+    """-> (mask, score) of every peak that enough of our pixels point to."""
     rows, columns = np.nonzero(ours)
     least = LEAST_AREA * ours.size
     if len(peaks) > 1:
@@ -85,13 +93,13 @@ def _assign(ours: np.ndarray, offsets: np.ndarray, peaks: np.ndarray, scores: np
         nearest = apart[:, strong].argmin(1) if strong.any() else np.zeros(len(rows), int)
     else:
         nearest = np.zeros(len(rows), int)
-    for index in range(max(1, len(peaks))):
+    for index in range(len(peaks)):
         mask = np.zeros(ours.shape, bool)
         mine = nearest == index
         mask[rows[mine], columns[mine]] = True
         mask = _without_specks(mask)
         if mask.sum() >= least:
-            yield mask, float(scores[index]) if len(scores) else CENTRE_SCORE
+            yield mask, float(scores[index])
 
 
 def _without_specks(mask: np.ndarray) -> np.ndarray:

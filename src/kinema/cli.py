@@ -1,8 +1,8 @@
 """The command line: one function a verb; tyro makes the flags from its signature and the help from its docstring.
 
-The verbs for motion are here, those for video in `cli_video.py`, those that train in `cli_train.py`. Heavy modules are
-imported inside the verbs, so that `kinema --help` answers at once. What a user got wrong is printed without a traceback
-and ends with status 2; control-C ends with 130.
+The verbs for motion are here, those for video in `cli_video.py`, for masks in `cli_masks.py`, those that train in
+`cli_train.py`. Heavy modules are imported inside the verbs, so that `kinema --help` answers at once. What a user got
+wrong is printed without a traceback and ends with status 2; control-C ends with 130.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
 
 from kinema.atomic import clean_up_when_told_to_stop
+from kinema.cli_masks import MASKS_COMMANDS, mask
 from kinema.cli_train import TRAINABLE, train_command
 from kinema.cli_video import evaluate, generate, sample
 from kinema.console import (
@@ -239,7 +240,7 @@ def doctor() -> None:
         raise SystemExit(1)
 
 
-COMMANDS = (generate, refine, render, diagnose, convert, retarget, evaluate, doctor)
+COMMANDS = (generate, refine, render, diagnose, convert, retarget, evaluate, mask, doctor)
 
 
 def listed(command: Callable, asked: Sequence[str]) -> str | None:
@@ -249,7 +250,7 @@ def listed(command: Callable, asked: Sequence[str]) -> str | None:
 
 
 def commands(argv: Sequence[str]) -> SubcommandApp:
-    app, train, world = SubcommandApp(), SubcommandApp(), SubcommandApp()
+    app, train, world, masks = SubcommandApp(), SubcommandApp(), SubcommandApp(), SubcommandApp()
     for command in COMMANDS:
         app.command(name=command.__name__, help=listed(command, argv[:1]))(command)
     for name, command in TRAINABLE.items():
@@ -258,6 +259,10 @@ def commands(argv: Sequence[str]) -> SubcommandApp:
             train_command(name) if wanted else command
         )
     world.command(name="sample", help=listed(sample, argv[1:2] if argv[:1] == ["world"] else ()))(sample)
+    for command in MASKS_COMMANDS:
+        wanted_help = listed(command, argv[1:2] if argv[:1] == ["masks"] else ())
+        masks.command(name=command.__name__, help=wanted_help)(command)
+    app.command(masks, name="masks", help="Edit, compose, preview and check mask sequences.")
     app.command(train, name="train", help="Train what kinema ships.")
     app.command(world, name="world", help="The procedural world that the mini models are trained on.")
     return app

@@ -1,0 +1,139 @@
+"""Masks of a thing in a video, from a noun (MVideo, section 3.2): a box in the first frame, then a mask a frame.
+
+Input: a video and "a tiger". Output: a `MaskSequence`. Detector and segmenter stand behind the protocols of
+`kinema.extract`: the shipped mini-perception knows people, animals and objects; one that is asked in words
+(GroundingDINO, SAM 2) labels what it finds with the noun, which is then taken by its label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from kinema.errors import InputError
+from kinema.extract.detection import Detection, Detector
+from kinema.extract.instances import box_of_mask
+from kinema.extract.keypoints import Keypoints
+from kinema.extract.observation import SubjectCategory
+from kinema.extract.observe import Sight, follow
+from kinema.extract.segmentation import Segmenter
+from kinema.masks.parameters import nearest
+from kinema.types import MaskSequence, Video
+
+NOUNS: dict[SubjectCategory, tuple[str, ...]] = {
+    "human": (
+        "person", "man", "woman", "boy", "girl", "child", "kid", "human", "dancer", "runner", "player", "athlete",
+        "walker", "skater", "rider", "gymnast", "boxer", "actor", "astronaut", "worker", "body",
+    ),
+    "animal": (
+        "animal", "dog", "puppy", "cat", "kitten", "horse", "pony", "tiger", "lion", "leopard", "cheetah", "wolf", "fox",
+        "cow", "bull", "sheep", "goat", "pig", "deer", "bear", "elephant", "zebra", "giraffe", "llama", "camel",
+        "donkey", "squirrel", "quadruped", "monkey",
+    ),
+    "object": (
+        "object", "thing", "ball", "football", "car", "truck", "bus", "vehicle", "box", "stick", "chair", "table",
+        "bottle", "cup", "toy", "bicycle", "bike", "boat", "plane", "book", "bag",
+    ),
+}  # fmt: skip
+"""What the shipped mini-perception calls things; it tells these three kinds apart, not their species."""
+PLURALS = {"people": "person", "men": "man", "women": "woman", "children": "child", "wolves": "wolf", "sheep": "sheep"}
+_END_OF_NOUN = {"on", "in", "with", "of", "at", "by", "from", "under", "behind", "and", "who", "that", "which"}
+
+
+@runtime_checkable
+class Seeing(Detector, Segmenter, Protocol):
+    """What extraction takes: a detector and a segmenter."""
+
+
+def extract_masks(video: Video, noun: str | Sequence[str], perception: Seeing | None = None) -> MaskSequence:
+    """Find what a noun names in the first frame and follow it: one mask a noun, in their order.
+
+    noun        "a tiger", "the man"; several give several masks, each of another thing
+    perception  None: the shipped mini-perception
+    Frames in which it is not seen have an empty mask. Raises InputError for a noun that is not known, and where no such
+    thing is found; it says what was.
+    """
+    nouns = [noun] if isinstance(noun, str) else list(noun)
+    if not nouns:
+        raise InputError("object", "is not said", 'a noun, as in "a tiger"')
+    if perception is None:
+        for one in nouns:
+            category_of(one)  # refuses what is not known before any work is done
+        from kinema.extract.mini_perception import shipped_perception
+
+        perception = shipped_perception()
+    detections = perception.detect(video.frames)
+    chains = _follow(video, detections, perception.segment(video.frames, detections))
+    masks = np.zeros((len(video.frames), len(nouns), *video.frames.shape[1:3]), bool)
+    for n, one in enumerate(nouns):
+        chain = _pick(one, chains)
+        chains = [c for c in chains if c is not chain]
+        for sight in chain:
+            masks[sight.frame, n] = sight.mask
+    return MaskSequence(masks, tuple(_bare(one) for one in nouns), video.fps)
+
+
+def category_of(noun: str) -> SubjectCategory:
+    """ "a robot dog on the moon" -> "animal": the last known word of the noun. Raises InputError with what is known."""
+    head = _words(noun)
+    for word in reversed(head):
+        for category, names in NOUNS.items():
+            if word in names:
+                return category
+    known = [name for names in NOUNS.values() for name in names]
+    raise InputError(
+        f"object {noun!r}", "is not a noun that the mini-perception knows",
+        "people (a man, a dancer ...), animals (a dog, a tiger ...) or objects (a ball, a car ...)",
+        nearest(head[-1] if head else "", known),
+    )  # fmt: skip
+
+
+def _words(noun: str) -> list[str]:
+    """The words of a noun, lower case, in the singular, up to the first preposition."""
+    words = []
+    for word in noun.lower().replace("-", " ").split():
+        plain = word.strip(".,;:!?'\"")
+        if plain in _END_OF_NOUN:
+            break
+        known = any(plain in names for names in NOUNS.values())
+        words.append(PLURALS.get(plain, plain if known else plain.removesuffix("s")))
+    return words
+
+
+def _bare(noun: str) -> str:
+    """Without its article: the label of the mask."""
+    words = noun.split()
+    return " ".join(words[1:] if len(words) > 1 and words[0].lower() in ("a", "an", "the") else words)
+
+
+def _follow(video: Video, detections: list[list[Detection]], masks: list[np.ndarray]) -> list[list[Sight]]:
+    nothing = Keypoints(np.zeros((0, 2), np.float32), np.zeros(0, np.float32))
+    sights = []
+    for t, (found, seen) in enumerate(zip(detections, masks, strict=True)):
+        row = []
+        for detection, mask in zip(found, seen, strict=True):
+            if mask.any():
+                x0, y0, x1, y1 = box_of_mask(mask)
+                middle = np.array([x0 + x1, y0 + y1]) / 2
+                row.append(Sight(t, detection, mask, nothing, middle, video.frames[t][mask].mean(0) / 255))
+        sights.append(row)
+    return follow(sights, max(video.frames.shape[1:3]))
+
+
+def _pick(noun: str, chains: list[list[Sight]]) -> list[Sight]:
+    """Of the things that the noun names and that are there first, the one that is surest over all frames."""
+    name = _bare(noun).lower()
+    named = [c for c in chains if _bare(c[0].detection.label).lower() == name]
+    if not named:
+        category = category_of(noun)
+        named = [c for c in chains if c[0].detection.category == category]
+    if not named:
+        others = sorted({c[0].detection.label for c in chains})
+        found = ", ".join(others) if others else "nothing that it knows"
+        raise InputError(
+            f"object {noun!r}", "was not found in the video", "a thing that is seen in its first frames",
+            f"what was found: {found}; or draw outlines at a few frames (docs/masks.md)",
+        )  # fmt: skip
+    return min(named, key=lambda c: (c[0].frame, -sum(sight.detection.score for sight in c)))

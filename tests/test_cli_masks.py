@@ -1,0 +1,129 @@
+"""The verbs for masks from the command line: what they make, what they say, and with which status they end."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from commands import refused, status
+from kinema.masks.files import read_masks, write_masks
+from kinema.types import MaskSequence
+from kinema.video import read_video, write_video
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder to work in, with 17 frames of a box that goes right."""
+    masks = np.zeros((17, 1, 48, 96), bool)
+    for t in range(17):
+        masks[t, 0, 20:32, 4 + 3 * t : 14 + 3 * t] = True
+    write_masks(MaskSequence(masks, ("runner",), 8.0), tmp_path / "run.npz")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+@pytest.mark.parametrize("verb", ["edit", "compose", "preview", "lint"])
+def test_help_shows_examples(verb, capsys):
+    assert status("masks", "--help") == 0
+    assert verb in capsys.readouterr().out
+    assert status("masks", verb, "--help") == 0
+    assert f"$ kinema masks {verb} " in capsys.readouterr().out
+
+
+def test_edit_does_the_recipe_then_the_operations_and_keeps_what_it_did(folder, capsys):
+    (folder / "r.json").write_text('[{"op": "mirror"}]')
+    words = ["--op", "reverse", "--op", "shift x=0.25"]
+    assert status("masks", "edit", "run.npz", "--recipe", "r.json", *words, "--out", "back") == 0
+    said = capsys.readouterr().out
+    assert "back: runner: 17 frames of 96x48, 2.1 s at 8 fps" in said
+    assert "back.recipe.json" in said
+    expected = np.pad(read_masks("run.npz").masks[::-1, :, :, ::-1], ((0, 0), (0, 0), (0, 0), (24, 0)))[..., :96]
+    assert np.array_equal(read_masks("back").masks, expected)
+    assert status("masks", "edit", "run.npz", "--recipe", "back.recipe.json", "--out", "again.json") == 0
+    assert np.array_equal(read_masks("again.json").masks, expected)
+
+
+def test_compose(folder, capsys):
+    assert status("masks", "edit", "run.npz", "--op", "shift y=-0.25", "--out", "high") == 0
+    both = ["run.npz", "high", "--offset", "0", "--offset", "0.5", "--size", "64x32"]
+    assert status("masks", "compose", *both, "--out", "both.npz") == 0
+    assert "runner, runner 2: 21 frames of 64x32" in capsys.readouterr().out
+    found = read_masks("both.npz").masks
+    assert found.any((2, 3))[:, 1].tolist() == [False] * 4 + [True] * 17
+
+
+def test_preview_as_a_video_a_sheet_and_over_footage(folder):
+    assert status("masks", "preview", "run.npz", "--out", "look.mp4") == 0
+    assert read_video("look.mp4").frames.shape == (17, 48, 96, 3)
+    write_video(np.full((40, 96, 192, 3), 90, np.uint8), "clip.mp4", 16.0)
+    assert status("masks", "preview", "run.npz", "--over", "clip.mp4", "--out", "sheet.png") == 0
+    assert (folder / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_lint_ends_with_1_where_something_must_be_mended_and_writes_what_mends_it(folder, capsys):
+    assert status("masks", "lint", "run.npz") == 0
+    assert "nothing is wrong" in capsys.readouterr().out
+    assert status("masks", "lint", "run.npz", "--seconds", "1") == 0
+    assert "too-long" in capsys.readouterr().out
+    assert status("masks", "lint", "run.npz", "--seconds", "4", "--json") == 1
+    (finding,) = json.loads(capsys.readouterr().out)
+    assert (finding["code"], finding["frame"], finding["must"]) == ("too-short", 17, True)
+    assert status("masks", "lint", "run.npz", "--seconds", "4", "--mend", "mend.json") == 0
+    assert status("masks", "edit", "run.npz", "--recipe", "mend.json", "--out", "good.npz") == 0
+    capsys.readouterr()
+    assert status("masks", "lint", "good.npz", "--seconds", "4") == 0
+    assert "nothing is wrong" in capsys.readouterr().out
+
+
+def test_mask_takes_a_thing_from_a_video(folder, capsys, monkeypatch):
+    from coloured_boxes import PERCEPTION, RED, SCENE
+
+    fake = SimpleNamespace(shipped_perception=lambda: PERCEPTION)  # the real one takes torch, and seconds to import
+    monkeypatch.setitem(sys.modules, "kinema.extract.mini_perception", fake)
+    monkeypatch.setattr("kinema.video.read_video", lambda path, fps, most: SCENE)
+    assert status("mask", "clip.mp4", "--object", "a man", "--object", "the ball", "--out", "man") == 0
+    assert "man: man, ball: 6 frames of 60x40" in capsys.readouterr().out
+    assert np.array_equal(read_masks("man").masks[:, 0], (SCENE.frames == RED).all(-1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("masks", "edit", "run.npz", "--out", "x.npz"), "nothing to do"),
+        (("masks", "edit", "run.npz", "--out", "x.npz", "--op", "shfit x=1"), "did you mean 'shift'"),
+        (("masks", "edit", "run.npz", "--out", "x.npz", "--op", "shift x=0.1 only=dog"), "not in the masks"),
+        (("masks", "edit", "run.npz", "--out", "x.gif", "--op", "mirror"), "suffix '.gif'"),
+        (("masks", "edit", "run.npz", "--out", "a/b/x.npz", "--op", "mirror"), "mkdir -p"),
+        (("masks", "edit", "gone", "--out", "x.npz", "--op", "mirror"), "does not exist"),
+        (("masks", "edit", "run.npz", "--out", "x.npz", "--recipe", "gone.json"), "gone.json"),
+        (("masks", "compose", "run.npz", "run.npz", "--offset", "1", "--out", "x.npz"), "2 times"),
+        (("masks", "compose", "run.npz", "--offset", "-1", "--out", "x.npz"), "is -1 s"),
+        (("masks", "compose", "run.npz", "--size", "big", "--out", "x.npz"), "1024x576"),
+        (("masks", "preview", "run.npz", "--out", "x.gif"), ".mp4, .png"),
+        (("masks", "preview", "run.npz", "--over", "gone.mp4", "--out", "x.png"), "gone.mp4"),
+        (("masks", "lint", "run.npz", "--seconds", "0"), "above 0"),
+        (("masks", "lint", "gone"), "does not exist"),
+        (("mask", "gone.mp4", "--object", "a man", "--out", "x"), "gone.mp4"),
+        (("mask", "run.npz", "--object", "a man", "--out", "x", "--fps", "0"), "above 0"),
+        (("mask", "run.npz", "--out", "x"), "--object"),
+    ],
+)
+def test_mistakes_end_with_status_2_and_a_word_of_help(arguments, words, folder, capsys):
+    assert words in refused(capsys, *arguments)
+    assert names(folder) == ["run.npz"]
+
+
+def test_a_noun_that_is_not_known_is_refused(folder, capsys):
+    write_video(np.zeros((3, 32, 32, 3), np.uint8), "clip.mp4", 8.0)
+    assert "did you mean 'tiger'" in refused(capsys, "mask", "clip.mp4", "--object", "a tigre", "--out", "x")
+
+
+def test_a_folder_that_exists_is_not_overwritten(folder, capsys):
+    (folder / "x").mkdir()
+    assert "exists already" in refused(capsys, "masks", "edit", "run.npz", "--op", "mirror", "--out", "x")

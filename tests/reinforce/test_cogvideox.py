@@ -270,6 +270,13 @@ def test_sizes_that_do_not_fit_are_refused():
             CogVideoX(model.network, model.autoencoder, model.text_encoder, model.scheduler, clip)
 
 
+def test_an_autoencoder_of_other_latents_is_refused():
+    model = tiny_model()
+    model.autoencoder.register_to_config(z_dim=16)
+    with pytest.raises(InputError, match="16 channels"):
+        CogVideoX(model.network, model.autoencoder, model.text_encoder, model.scheduler, CLIP)
+
+
 # masks
 
 

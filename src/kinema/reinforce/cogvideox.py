@@ -143,6 +143,11 @@ class CogVideoX:
             if min(size) < step or size[0] % step or size[1] % step:
                 raise InputError(name, f"is {size[0]}x{size[1]}", f"multiples of {step}")
 
+        config, taken = self.autoencoder.config, self.network.base.config.in_channels
+        given = config.get("latent_channels") or config.get("z_dim")
+        if given != taken:
+            raise InputError("autoencoder", f"has {given} channels of latents", f"{taken}, as the transformer takes")
+
     @property
     def temporal_step(self) -> int:
         """Frames a latent frame, after the first."""
@@ -202,6 +207,7 @@ class CogVideoX:
         masks     from its first frame on, at its rate; fewer than its frames are taken as not known after that
         before    the clip before it, whose last frame is the first one of this
         progress  called with (steps done, steps)
+        Guidance is against an empty prompt with the same masks and clip before, so it strengthens the text alone.
         """
         seen = None if masks is None else self.encode_masks(masks)[None]
         return self.decode(

@@ -284,6 +284,14 @@ def test_a_base_without_a_configuration_is_refused(tmp_path):
         train_base(config, example)
 
 
+def test_captures_that_are_too_short_are_refused(tmp_path):
+    start = save_tiny_folder(tmp_path / "start")
+    long = ClipSettings(33, (32, 32), (16, 16))
+    config = MVideoTrainConfig(tmp_path / "run", start, WorldClips(tmp_path / "cache"), clip=long)
+    with pytest.raises(InputError, match="at most 32 frames"):
+        train_mvideo(config)
+
+
 def test_the_full_presets_numbers_are_the_papers(tmp_path):
     config = MVideoTrainConfig(tmp_path, tmp_path, WorldClips(tmp_path))
     assert (config.batch, config.alpha, config.loop.learning_rate, config.loop.steps) == (64, 1.0, 2e-4, 10_000)

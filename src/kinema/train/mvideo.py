@@ -34,6 +34,7 @@ from kinema.reinforce.cogvideox_lora import add_lora, lora_off, save_adapter, we
 from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
 from kinema.train.loop import LoopConfig, rng_for, train
 from kinema.types import MaskSequence
+from kinema.world.actors import FPS as WORLD_FPS
 from kinema.world.sampler import World
 
 log = logging.getLogger(__name__)
@@ -329,7 +330,15 @@ def _read(model: CogVideoX, captions: Sequence[str]) -> Tensor:
 
 
 def _of_world(data: WorldClips, clip: ClipSettings) -> Callable[[int], Example]:
+    """Raises InputError where no captured motion is long enough for two clips; the shipped ones last 4 s."""
     world = World.load(data.capture, data.photographs)
+    frames = 2 * (clip.frames - 1) + 1
+    longest = max(len(motion) // 2 for _, motion in world.clips)  # captures are at twice the world's rate
+    if longest < frames:
+        raise InputError(
+            data.capture or "the shipped captures", f"have at most {longest} frames at {WORLD_FPS:g} Hz",
+            f"{frames}, for a clip and the one before it", "--capture with longer clips, or fewer frames a clip",
+        )  # fmt: skip
     return lambda number: world_example(world, number, clip)
 
 

@@ -2,7 +2,8 @@
 
 Input: colours of the vertices that the picture shows. Output: colours of all, and how well each is known.
 What is hidden takes the colour of its mirror image on the other side where that is seen; else the nearest seen
-colour of the same part in the rest pose, where a person's back is taken to be near the front. Then it is smoothed.
+colour of the same part in the rest pose, where a person's back is taken to be near the front. A part that is hardly seen
+at all (its few pixels are mixed with what lies behind them) takes the usual colour beside it. Then it is smoothed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ SEEN, MIRRORED, NEAREST = 1.0, 0.5, 0.25
 """How well a colour is known, by where it comes from."""
 _MIRROR_REACH_M = 0.03
 """A vertex this near the mirror image of another is its twin."""
+_LEAST_SEEN = 0.02
+"""A part of which a smaller share of the vertices is seen is hardly seen."""
+_BESIDE = 24
+"""So many of the nearest vertices have the usual colour beside a part, their median."""
 _FLATTEN = 0.25
 """How much depth (z) counts against height and width, for the front of a person to be near the back."""
 _PARTS_APART_M = 10.0
@@ -39,9 +44,12 @@ def whole_skin(
 
     rest_m  vertices in the rest pose, +y up, facing +z, left at +x
     """
+    seen = seen & _well_seen(seen, parts)
     colours, known = np.where(seen[:, None], colours, 128).astype(np.float32), seen.astype(np.float32)
     if not seen.any():
         return colours, known
+    from scipy.spatial import KDTree
+
     hidden, source = np.flatnonzero(~seen), np.flatnonzero(seen)
     twin, distance = _nearest(rest_m[source], rest_m[hidden] * [-1, 1, 1], _MIRROR_REACH_M)
     mirrored = np.isfinite(distance)
@@ -50,12 +58,20 @@ def whole_skin(
     places = _places(rest_m, parts)
     source, hidden = np.flatnonzero(known), np.flatnonzero(known == 0)
     nearest, distance = _nearest(places[source], places[hidden])
-    alone = distance >= _PARTS_APART_M / 2
-    nearest[alone], _ = _nearest(rest_m[source], rest_m[hidden[alone]])
     colours[hidden], known[hidden] = colours[source[nearest]], NEAREST
+    alone = hidden[distance >= _PARTS_APART_M / 2]
+    if len(alone):
+        beside = KDTree(rest_m[source]).query(rest_m[alone], min(_BESIDE, len(source)))[1].reshape(len(alone), -1)
+        colours[alone] = np.median(colours[source[beside]], 1)
     edges = np.concatenate([faces[:, :2], faces[:, 1:], faces[:, [2, 0]]])
     kernels.spread(colours, seen, edges[edges[:, 0] < edges[:, 1]], _SMOOTHING_STEPS)
     return colours, known
+
+
+def _well_seen(seen: np.ndarray, parts: np.ndarray) -> Bool[np.ndarray, " V"]:
+    """Whether a vertex is of a part that is not hardly seen; all are where no part is better."""
+    enough = np.bincount(parts[seen], minlength=256) >= _LEAST_SEEN * np.bincount(parts, minlength=256)
+    return enough[parts] if (seen & enough[parts]).any() else np.ones(len(parts), bool)
 
 
 def _nearest(points: np.ndarray, queries: np.ndarray, reach: float = np.inf) -> tuple[np.ndarray, np.ndarray]:

@@ -199,14 +199,15 @@ def _skin(shot: Shot, meshes: list[Mesh], first: _First) -> _Skin:
     parts = np.concatenate([mesh.vertex_parts for mesh in meshes])
     colours, weights = np.zeros((len(points), 3), np.float32), np.zeros(len(points), np.float32)
     kernels.vertex_colours(points, facing.astype(np.float32), owner, first.texture, first.z_buffer, colours, weights)
-    seen, known = weights >= kernels.LEAST_WEIGHT, np.zeros(len(points), np.float32)
+    weights[weights < kernels.LEAST_WEIGHT] = 0
+    seen, known = weights > 0, np.zeros(len(points), np.float32)
     light = fit_light(colours[seen], normals[seen], 256 * owner[seen].astype(int) + parts[seen])
     lit = (normals @ light).astype(np.float32)
     colours *= np.exp(-lit)[:, None]
     for subject, body, mesh in zip(shot.subjects, shot.bodies, meshes, strict=True):
         if body is not None and isinstance(subject.motion, BodyMotion):
             own, rest = owner == mesh.subject_id, rest_vertices(body, subject.motion)
-            colours[own], known[own] = whole_skin(rest, mesh.faces, mesh.vertex_parts, colours[own], seen[own])
+            colours[own], known[own] = whole_skin(rest, mesh.faces, mesh.vertex_parts, colours[own], weights[own])
     return _Skin(points, colours, known, light, lit)
 
 

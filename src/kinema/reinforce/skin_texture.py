@@ -20,8 +20,8 @@ SEEN, MIRRORED, NEAREST = 1.0, 0.5, 0.25
 """How well a colour is known, by where it comes from."""
 _MIRROR_REACH_M = 0.03
 """A vertex this near the mirror image of another is its twin."""
-_LEAST_SEEN = 0.02
-"""A part of which a smaller share of the vertices is seen is hardly seen."""
+_LEAST_SEEN, _INNER_WEIGHT = 0.02, 0.5
+"""A part of which a smaller share of the vertices is seen is hardly seen; vertices at a subject's border weigh less."""
 _BESIDE = 24
 """So many of the nearest vertices have the usual colour beside a part, their median."""
 _FLATTEN = 0.25
@@ -38,21 +38,24 @@ def whole_skin(
     faces: Int32[np.ndarray, "F 3"],
     parts: UInt8[np.ndarray, " V"],
     colours: Float32[np.ndarray, "V 3"],
-    seen: Bool[np.ndarray, " V"],
+    weights: Float32[np.ndarray, " V"],
 ) -> tuple[Float32[np.ndarray, "V 3"], Float32[np.ndarray, " V"]]:
     """Colours of all vertices, and how well they are known; grey where nothing at all is seen.
 
-    rest_m  vertices in the rest pose, +y up, facing +z, left at +x
+    rest_m   vertices in the rest pose, +y up, facing +z, left at +x
+    weights  how far to trust the colour of each vertex: 0 where it is not seen, 1 away from its subject's border
     """
-    seen = seen & _well_seen(seen, parts)
+    seen = (weights > 0) & _well_seen(weights > 0, parts)
     colours, known = np.where(seen[:, None], colours, 128).astype(np.float32), seen.astype(np.float32)
     if not seen.any():
         return colours, known
     from scipy.spatial import KDTree
 
     hidden, source = np.flatnonzero(~seen), np.flatnonzero(seen)
-    twin, distance = _nearest(rest_m[source], rest_m[hidden] * [-1, 1, 1], _MIRROR_REACH_M)
+    other_side = rest_m[hidden] * [-1, 1, 1]
+    twin, distance = _nearest(rest_m[source], other_side, _MIRROR_REACH_M)
     mirrored = np.isfinite(distance)
+    mirrored[mirrored] = parts[source[twin[mirrored]]] == parts[_nearest(rest_m, other_side[mirrored])[0]]
     colours[hidden[mirrored]], known[hidden[mirrored]] = colours[source[twin[mirrored]]], MIRRORED
 
     places = _places(rest_m, parts)
@@ -61,7 +64,11 @@ def whole_skin(
     colours[hidden], known[hidden] = colours[source[nearest]], NEAREST
     alone = hidden[distance >= _PARTS_APART_M / 2]
     if len(alone):
-        beside = KDTree(rest_m[source]).query(rest_m[alone], min(_BESIDE, len(source)))[1].reshape(len(alone), -1)
+        inner = np.flatnonzero(seen & (weights >= _INNER_WEIGHT))
+        source = inner if len(inner) >= _BESIDE else source
+        both_sides = np.concatenate([rest_m[source], rest_m[source] * [-1, 1, 1]])
+        beside = KDTree(both_sides).query(rest_m[alone], min(_BESIDE, len(source)))[1].reshape(len(alone), -1)
+        beside = beside % len(source)
         colours[alone] = np.median(colours[source[beside]], 1)
     edges = np.concatenate([faces[:, :2], faces[:, 1:], faces[:, [2, 0]]])
     kernels.spread(colours, seen, edges[edges[:, 0] < edges[:, 1]], _SMOOTHING_STEPS)

@@ -1,14 +1,21 @@
 """The verbs for masks from the command line: what they make, what they say, and with which status they end."""
 
 import json
+import re
+import shlex
 import sys
+from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from commands import refused, status
 from kinema.masks.files import read_masks, write_masks
+from kinema.masks.lint import Code
+from kinema.masks.operations import OPERATIONS
+from kinema.masks.recipe import read_recipe
 from kinema.types import MaskSequence
 from kinema.video import read_video, write_video
 
@@ -127,3 +134,37 @@ def test_a_noun_that_is_not_known_is_refused(folder, capsys):
 def test_a_folder_that_exists_is_not_overwritten(folder, capsys):
     (folder / "x").mkdir()
     assert "exists already" in refused(capsys, "masks", "edit", "run.npz", "--op", "mirror", "--out", "x")
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "masks.md").read_text()
+
+
+def test_the_commands_of_the_page_run(tmp_path, monkeypatch):
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    for line in PAGE.partition("```sh\n")[2].partition("```")[0].splitlines():
+        words = shlex.split(line.replace("384x256", "96x64"))
+        assert status(*words[1:]) == 0, line
+    assert len(read_masks("good.npz")) == 41
+
+
+def test_the_code_and_the_files_of_the_page(tmp_path, monkeypatch, capsys):
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    exec(PAGE.partition("```python\n")[2].partition("```")[0], {})
+    assert capsys.readouterr().out.startswith("('boxer', 'boxer 2') [")
+    drawn, recipe = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "fish.json").write_text(drawn)
+    assert read_masks("fish.json").labels == ("fish",)
+    (tmp_path / "recipe.json").write_text(recipe)
+    assert [done.op for done in read_recipe("recipe.json")] == ["scale", "shift"]
+
+
+def test_the_page_has_every_operation_with_its_parameters_and_every_code_of_lint():
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \|.*?\|(.*)\|$", PAGE.partition("## Lint")[0], re.MULTILINE))
+    for name, operation in OPERATIONS.items():
+        assert all(f"`{parameter}`" in rows[name] for parameter in operation.own), name
+    assert all(f"`{code}`" in PAGE for code in get_args(Code))

@@ -65,6 +65,8 @@ def test_a_preview_has_the_colours_of_the_objects():
     over = preview(boxes(), video)
     assert (over[~boxes().masks.any(1)] == 200).all()
     assert (over[boxes().masks.any(1)] != 200).any(-1).all()
+    assert (over[0, 20, 4:14] == 255).all()  # the rim of the runner
+    assert (over[0, 26, 9] == over[0, 25, 9]).all()
     with pytest.raises(InputError, match=r"(?s)is 9 frames of 64x48.*4 frames"):
         preview(boxes(4), video)
 

@@ -285,3 +285,33 @@ def test_a_folder_that_could_not_be_finished_leaves_nothing(tmp_path, monkeypatc
     with pytest.raises(InputError, match="No space left"):
         write_masks(one_box(), tmp_path / "m")
     assert not list(tmp_path.iterdir())
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 9) | st.floats(-2, 9) | st.sampled_from(["0", "dog", "52203", "04"]),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(
+        st.sampled_from(
+            ["size", "counts", "annotations", "images", "videos", "segmentations", "segmentation", "id", "image_id",
+             "height", "width", "polygons", "0", "dog", "frames", "fps", "categories"]
+        ),
+        inner, max_size=5,
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(_JSON, st.sampled_from(["bare", "annotations", "videos", "polygons"]))
+def test_any_json_is_read_or_refused(tmp_path_factory, content, kind):
+    whole = {
+        "bare": content,
+        "annotations": {"annotations": content, "images": [{"id": 1, "width": 4, "height": 4}]},
+        "videos": {"annotations": content, "videos": [{"width": 4, "height": 4}]},
+        "polygons": {"polygons": content, "size": [4, 4]},
+    }[kind]
+    path = tmp_path_factory.mktemp("any") / "m.json"
+    path.write_text(json.dumps(whole))
+    try:
+        assert read_masks(path).masks.any()
+    except InputError:
+        return

@@ -252,9 +252,14 @@ def test_smoothing_over_time_moves_shapes_as_they_are():
 def test_specks_and_holes_go():
     masks = disc(20).masks.copy()
     masks[:, :, 3:5, 3:5] = True
-    masks[:, :, 48:50, 64:66] = False
+    masks[:, :, 48, 64:66] = False
     found = done(MaskSequence(masks, ("ball",), 8.0), "clean")
     assert np.array_equal(found.masks, disc(20).masks)
+    masks[:, :, 44:52, 60:68] = False  # a hole that belongs to the thing, as between an arm and the body
+    masks[:, :, 3:7, 3:7] = True  # and a piece that does, as a hand behind a pole
+    kept = MaskSequence(masks, ("ball",), 8.0)
+    assert np.array_equal(done(kept, "clean").masks, masks)
+    assert np.array_equal(done(kept, "clean specks=0.1 holes=0.1").masks, disc(20).masks)
 
 
 def test_missing_frames_are_made_from_their_neighbours():

@@ -30,7 +30,9 @@ def read_coco(content: Any, where: str) -> tuple[np.ndarray, tuple[str, ...], ob
             rows, labels, fps = _video(content, where)
         else:
             rows, labels, fps = _images(content, where)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError) as error:
         raise InputError(where, f"lacks or misuses {error}", "COCO's or YouTube-VIS's keys (docs/masks.md)") from error
     count = max(map(len, rows), default=0)
     sizes = {mask.shape for row in rows for mask in row if mask is not None}
@@ -121,7 +123,12 @@ def _mask(given: Any, hw: tuple[int, int] | None, where: str) -> np.ndarray | No
     if given is None:
         return None
     if isinstance(given, list):
-        assert hw is not None, "a bare list of polygons has been taken apart before"
+        if hw is None:
+            raise InputError(
+                where, "holds a list", "run-length codes: polygons need the size of the picture, as COCO has"
+            )
+        if not 0 < hw[0] * hw[1] <= LARGEST_PX:
+            raise InputError(where, f"is in a picture of {hw[1]}x{hw[0]}", "height and width in pixels")
         return fill([np.asarray(polygon, float).reshape(-1, 2) for polygon in given], hw)
     height, width = given["size"]
     if not 0 < height * width <= LARGEST_PX:

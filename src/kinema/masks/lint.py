@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float, Int
 
 from kinema.masks.draft import begin
 from kinema.masks.files import FPS
-from kinema.masks.outlines import cleaned
+from kinema.masks.operations import HOLE_SHARE, SPECK_SHARE
+from kinema.masks.outlines import without_holes, without_specks
 from kinema.masks.recipe import Step, step
 from kinema.masks.time import clip_frames, resampled_frames
 from kinema.types import MaskSequence
@@ -33,8 +34,8 @@ AREA_RATIO = 2.0
 """An area jumps that changes by this from one frame to the next."""
 CUT_OFF = 0.12
 """A subject is cut off that meets the picture's edge along more than this share of the way around its box."""
-SPECK_SHARE = 0.05
-"""A loose piece, or a hole, smaller than this share of its object is a speck; what `clean` takes away."""
+HOLED = 0.01
+"""Small holes are worth a word where together they are more than this share of their object."""
 ORDER = ("drop", "invert", "clean", "fill", "smooth", "rate", "loop", "length")
 """In which order mends are done so that none undoes another."""
 
@@ -117,11 +118,15 @@ def _of_object(one: _Object, count: int) -> Iterator[Finding]:
     yield from _sight(one, only)
     yield from _jumps(one, only)
     yield from _out_of_frame(one)
-    specks = np.array([bool((cleaned(mask, SPECK_SHARE) != mask).any()) for mask in one.masks])
+    specks = np.array([_has_specks(mask) for mask in one.masks])
     if specks.any():
-        sentence = f"has specks or small holes in {_ranges(specks)}"
-        steps = (step("clean", least=SPECK_SHARE, **only),)
-        yield Finding("specks", _first(specks), one.label, sentence, "take them away", steps)
+        sentence = f"has specks or many small holes in {_ranges(specks)}"
+        yield Finding("specks", _first(specks), one.label, sentence, "take them away", (step("clean", **only),))
+
+
+def _has_specks(mask: np.ndarray) -> bool:
+    filled = without_holes(mask, HOLE_SHARE).sum() - mask.sum()
+    return bool((without_specks(mask, SPECK_SHARE) != mask).any() or filled > HOLED * mask.sum())
 
 
 def _is_background(masks: np.ndarray) -> np.ndarray:

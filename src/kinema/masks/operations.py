@@ -41,6 +41,8 @@ def _share(meaning: str, default: object) -> Parameter:
 
 
 _ABOUT = Parameter("place", "what stays where it is", "picture")
+SPECK_SHARE, HOLE_SHARE = 0.01, 0.002
+"""Of their object: smaller than a hand, smaller than what is between an arm and the body."""
 _DEGREES = _curve("degrees, clockwise", REQUIRED, -1000, 1000)
 _SECONDS = Parameter("number", "seconds of the result", None, 0.0, 10_000)
 
@@ -146,7 +148,12 @@ OPERATIONS: dict[str, Operation] = {
         {"by": _curve("share of the longer side", REQUIRED, -1, 1)},
     ),
     "clean": Operation(
-        outlines.clean, "without specks and holes", {"least": _share("share of its object that a piece has", 0.05)}
+        outlines.clean,
+        "without specks and holes",
+        {
+            "specks": _share("loose pieces smaller than this share of their object go", SPECK_SHARE),
+            "holes": _share("holes smaller than this", HOLE_SHARE),
+        },
     ),
     "fill": Operation(
         outlines.fill,

@@ -35,9 +35,9 @@ def smooth(draft: Draft, chosen: Chosen, radius: Curve, seconds: float) -> Draft
     return _each(calm, chosen, lambda mask, t: blurred(mask, float(radius[t]) * max(draft.hw)))
 
 
-def clean(draft: Draft, chosen: Chosen, least: float) -> Draft:
+def clean(draft: Draft, chosen: Chosen, specks: float, holes: float) -> Draft:
     """Loose pieces and holes smaller than a share of their object go."""
-    return _each(draft, chosen, lambda mask, t: cleaned(mask, least))
+    return _each(draft, chosen, lambda mask, t: without_holes(without_specks(mask, specks), holes))
 
 
 def invert(draft: Draft, chosen: Chosen) -> Draft:
@@ -118,16 +118,25 @@ def blurred(mask: Bool[np.ndarray, "H W"], radius_px: float) -> Bool[np.ndarray,
     return soft > 0.5
 
 
-def cleaned(mask: Bool[np.ndarray, "H W"], least: float) -> Bool[np.ndarray, "H W"]:
-    """Without loose pieces and holes smaller than a share of the mask; its largest piece stays."""
-    area = mask.sum()
-    for value in (True, False):
-        count, pieces = cv2.connectedComponents((mask == value).astype(np.uint8), connectivity=8 if value else 4)
-        sizes = np.bincount(pieces.ravel(), minlength=count)[1:]
-        if len(sizes) > 1:
-            small = np.flatnonzero((sizes < least * area) & (sizes < sizes.max())) + 1
-            mask = mask ^ np.isin(pieces, small)
-    return mask
+def without_specks(mask: Bool[np.ndarray, "H W"], share: float) -> Bool[np.ndarray, "H W"]:
+    """Without loose pieces smaller than a share of the mask; its largest piece stays."""
+    return mask & ~_small_pieces(mask, share * mask.sum())
+
+
+def without_holes(mask: Bool[np.ndarray, "H W"], share: float) -> Bool[np.ndarray, "H W"]:
+    """Without holes smaller than a share of the mask."""
+    return mask | _small_pieces(~mask, share * mask.sum())
+
+
+def _small_pieces(mask: np.ndarray, least_px: float) -> np.ndarray:
+    """Pixels of the pieces that are smaller than an area and not the largest."""
+    count, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    if count <= 2:
+        return np.zeros_like(mask)
+    sizes = np.bincount(pieces.ravel(), minlength=count)
+    small = (sizes < least_px) & (sizes < sizes[1:].max())
+    small[0] = False
+    return small[pieces]
 
 
 def _each(draft: Draft, chosen: np.ndarray, change: Callable[[np.ndarray, int], np.ndarray]) -> Draft:

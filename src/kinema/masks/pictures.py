@@ -54,7 +54,7 @@ def read_folder(folder: Path) -> tuple[np.ndarray, tuple[str, ...], object]:
         kinds.append(kind)
     said = _said(files[0])
     masks = _MAKERS[kinds[0]](np.stack(frames), folder)
-    labels = said.get("labels")
+    labels = [str(label) for label in said.get("labels") or ()]
     if labels and masks.shape[1] < len(labels):  # an object that is in no frame, or quite hidden
         masks = np.concatenate([masks, np.zeros_like(masks[:, :1]).repeat(len(labels) - masks.shape[1], 1)], 1)
     if not labels or len(labels) != masks.shape[1]:
@@ -90,11 +90,10 @@ def write_folder(masks: MaskSequence, folder: Path) -> None:
 
 def read_black_and_white(path: Path, fps: float | None) -> tuple[np.ndarray, float]:
     """A black-and-white video -> masks bool [T,1,H,W], and its frames a second. Raises InputError for footage."""
-    from kinema.video import read_video
+    from kinema.video import frame_rate, read_frames
 
-    video = read_video(path, fps)
-    grey = video.frames.mean(-1).astype(np.uint8)
-    return _from_grey(grey, path), video.fps
+    grey = np.stack([frame.mean(-1).astype(np.uint8) for frame in read_frames(path, fps)])
+    return _from_grey(grey, path), fps or frame_rate(path)
 
 
 def write_black_and_white(masks: MaskSequence, path: Path) -> None:
@@ -146,9 +145,10 @@ def _said(file: Path) -> dict:
 
     with Image.open(file) as opened:
         try:
-            return json.loads(opened.info.get(TEXT_KEY, "{}"))
+            said = json.loads(opened.info.get(TEXT_KEY, "{}"))
         except ValueError:
-            return {}
+            said = {}
+    return said if isinstance(said, dict) else {}
 
 
 def _from_indexed(ids: UInt8[np.ndarray, "T H W"], where: object) -> np.ndarray:

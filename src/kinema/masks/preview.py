@@ -15,6 +15,8 @@ from kinema.types import MaskSequence, Video
 
 OVER_VIDEO = 0.55
 """How much of an object's colour covers the video."""
+EDGE_SHARE = 500
+"""The white rim of an object over a video is a pixel wide for so many of the picture's longer side."""
 SHEET_FRAMES, SHEET_COLUMNS = 12, 4
 SHEET_WIDTH_PX = 1280
 LABEL_PX = 18
@@ -34,7 +36,18 @@ def preview(masks: MaskSequence, over: Video | None = None) -> UInt8[np.ndarray,
         wanted = f"{len(ids)} frames of {ids.shape[2]}x{ids.shape[1]}"
         raise InputError("over", f"is {found}", wanted, "give the video that the masks were extracted from")
     mixed = over.frames * (1 - OVER_VIDEO) + colours * OVER_VIDEO
-    return np.where((ids > 0)[..., None], mixed.astype(np.uint8), over.frames)
+    shown = np.where((ids > 0)[..., None], mixed.astype(np.uint8), over.frames)
+    shown[_edges(ids)] = 255
+    return shown
+
+
+def _edges(ids: UInt8[np.ndarray, "T H W"]) -> np.ndarray:
+    """The rim of every object, wide enough to be seen in a small copy."""
+    size = 1 + 2 * max(1, round(max(ids.shape[1:]) / EDGE_SHARE))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    inner = np.stack([cv2.erode(frame, disc) for frame in ids])
+    outer = np.stack([cv2.dilate(frame, disc) for frame in ids])
+    return (inner != outer) & (ids > 0)
 
 
 def sheet(masks: MaskSequence, over: Video | None = None, frames: int = SHEET_FRAMES) -> UInt8[np.ndarray, "H W 3"]:

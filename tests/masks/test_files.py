@@ -188,14 +188,16 @@ def test_a_bare_list_of_codes(tmp_path):
 # --- rates ------------------------------------------------------------------------------------------------------------
 
 
-def test_masks_are_brought_to_the_rate_asked_for(tmp_path):
+def test_masks_are_brought_to_the_rate_asked_for(tmp_path, caplog):
     write_masks(apart(), tmp_path / "m.npz")
     found = read_masks(tmp_path / "m.npz", fps=25.0)
     assert found.fps == 25.0
     assert np.array_equal(found.masks[::2], apart().masks)
     assert np.array_equal(found.masks[1::2], apart().masks)
     np.savez(tmp_path / "n.npz", masks=apart().masks)
+    assert not caplog.text
     assert read_masks(tmp_path / "n.npz").fps == 8.0
+    assert "taken for 8" in caplog.text
     assert len(read_masks(tmp_path / "n.npz", fps=25.0)) == 9
 
 

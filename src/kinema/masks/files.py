@@ -8,6 +8,7 @@ at all. The kinds are described in `docs/masks.md`.
 from __future__ import annotations
 
 import json
+import logging
 import zipfile
 from pathlib import Path
 
@@ -22,6 +23,7 @@ FPS = 8.0
 """Of files that don't say: CogVideoX's and MVideo's frames a second (Hong et al. 2025; MVideo, section 4.1)."""
 MASK_SUFFIXES = (".npz", ".json", ".mp4", "")
 """What masks are written as; the last is a folder of PNGs."""
+_LOGGER = logging.getLogger(__name__)
 _EXPECTED = "a folder of PNGs, .npz, .json, or a black-and-white video"
 
 
@@ -42,7 +44,10 @@ def read_masks(path: str | Path, fps: float | None = None) -> MaskSequence:
         raise InputError(path, f"holds {len(masks)} frames of {masks.shape[1]} objects", "at least one of both")
     if not masks.any():
         raise InputError(path, "is empty: no frame shows anything", "masks", "are they white on black, and 0 to 255?")
-    found = MaskSequence(masks, labels, _rate(own, path) or fps or FPS)
+    rate = _rate(own, path) or fps
+    if rate is None:
+        _LOGGER.warning("%s does not say its frames a second: taken for %g (--fps says another)", path, FPS)
+    found = MaskSequence(masks, labels, rate or FPS)
     return found if fps is None else resample(found, fps)
 
 

@@ -1,9 +1,10 @@
-"""Masks that the tests of this folder share."""
+"""Masks that the tests of this folder share, and recipes in words done to them."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from kinema.masks.recipe import apply_recipe, parse_step
 from kinema.types import MaskSequence
 
 
@@ -35,3 +36,8 @@ def centre(mask: np.ndarray) -> np.ndarray:
     """x, y of the centre of area in pixels, the first pixel's centre at (0.5, 0.5)."""
     rows, columns = np.nonzero(mask)
     return np.array([columns.mean(), rows.mean()]) + 0.5
+
+
+def done(masks: MaskSequence, *texts: str) -> MaskSequence:
+    """The masks after some operations in words."""
+    return apply_recipe(masks, [parse_step(text) for text in texts])

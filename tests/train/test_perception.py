@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from kinema.body.skeleton import BODY_JOINTS, PART_IDS
 from kinema.extract.detection import Detection
@@ -18,6 +17,7 @@ from kinema.extract.perception_net import (
     CLASS_OF_PART,
     COARSE,
     JOINT_SLICES,
+    OFFSET_PX,
     PART_OF_CLASS,
     PerceptionConfig,
     PerceptionNet,
@@ -29,9 +29,9 @@ from kinema.train.perception import (
     perception_loss,
     step_loss,
     train_perception,
-    upsampled_at,
 )
 from kinema.train.perception_data import (
+    Change,
     ClipPool,
     Frame,
     change_place,
@@ -45,7 +45,7 @@ from kinema.types import BodyMotion, Cameras, ObjectMotion, Scene, Subject, Vide
 from kinema.world.clip import WorldClip
 from kinema.world.sampler import World
 
-SIDE, FRAMES = 64, 4
+SIDE, FRAMES = 64, 8
 SMALL = PerceptionConfig(widths=(8, 16, 16, 24), out_width=8, attention_layers=1, attention_heads=2)
 LIMBS = {
     "chest": (26, 36),
@@ -88,6 +88,10 @@ class FakeWorld:
         )
 
 
+def change(frame: Frame, rng: np.random.Generator, side: int = SIDE) -> Frame:
+    return change_place(frame, Change.draw(frame, side, rng))
+
+
 def fake_frames(clips: int = 2) -> list[Frame]:
     return [f for seed in range(clips) for f in frames_of_clip(FakeWorld().sample(seed))]
 
@@ -110,7 +114,7 @@ def test_moved_and_mirrored_pictures_keep_joints_on_their_limbs():
     frame = fake_frames()[0]
     red, blue = CLASS_OF_PART[PART_IDS["left_forearm"]], CLASS_OF_PART[PART_IDS["right_forearm"]]
     for _ in range(20):
-        moved = change_place(frame, rng)
+        moved = change(frame, rng)
         for side, cls in (("left", red), ("right", blue)):
             joint = BODY_JOINTS.index(f"{side}_wrist")
             if moved.joints_visible[0, joint]:
@@ -127,7 +131,7 @@ def test_moved_and_mirrored_pictures_keep_joints_on_their_limbs():
 def test_a_zoomed_subject_is_nearer():
     frame = fake_frames()[0]
     for step in range(5):
-        moved = change_place(frame, rng_for(1, step))
+        moved = change(frame, rng_for(1, step))
         ball = moved.subject_ids == 2
         if ball.sum() > 20 and not (ball[0].any() or ball[-1].any() or ball[:, 0].any() or ball[:, -1].any()):
             assert np.sqrt(64 / ball.sum()) * 2 == pytest.approx(moved.depth_m[ball].mean(), rel=0.1)
@@ -140,7 +144,7 @@ def test_where_left_is_follows_the_camera_and_the_mirror():
     turned[1, :3, :3] = [[0, 0, -1], [0, 1, 0], [1, 0, 0]]
     assert left_in_camera(joints_m, "human", turned) == pytest.approx(np.sqrt(0.5) * np.array([[1, 1], [-1, 1]]))
     frame = replace(fake_frames()[0], facing=np.array([[0.6, 0.8], [np.nan, np.nan]], np.float32))
-    seen = {tuple(change_place(frame, rng_for(0, s)).facing[0].astype(float).round(3)) for s in range(8)}
+    seen = {tuple(change(frame, rng_for(0, s)).facing[0].astype(float).round(3)) for s in range(8)}
     assert seen == {(0.6, 0.8), (0.6, -0.8)}
 
 
@@ -158,7 +162,7 @@ def test_targets_point_to_the_middle_and_peak_at_the_joints():
     ball = frame.subject_ids == 2
     rows, columns = np.nonzero(ball[::COARSE, ::COARSE])
     cells = np.stack([columns, rows], 1) + 0.5
-    aim = cells * COARSE + batch.offsets[0, :, rows, columns].T.numpy() * SIDE
+    aim = cells * COARSE + batch.offsets[0, :, rows, columns].T.numpy() * OFFSET_PX
     assert aim == pytest.approx(np.tile([10.0, 54.0], (len(aim), 1)), abs=1e-4)
     middle = batch.centres[0, CATEGORIES.index("object")].argmax().item()
     assert divmod(middle, SIDE // COARSE) == (54 // COARSE, 10 // COARSE)
@@ -175,19 +179,34 @@ def test_targets_point_to_the_middle_and_peak_at_the_joints():
 
 def test_a_batch_depends_on_its_step_alone():
     going, fresh = pool(), pool()
-    for step in range(3):
-        seen = draw(going, 3, step, 0)
-    again = draw(fresh, 3, 2, 0)
+    for step in range(2):
+        draw(going, 8, (32, 64), step, 0)
+    seen, frames = draw(going, 8, (32, 64), 2, 0)
+    again, count = draw(fresh, 8, (32, 64), 2, 0)
+    assert frames == count
     assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(seen, again, strict=True))
     assert set(going.made) == {2, 3, 4, 5}
 
 
-def test_upsampling_at_pixels_is_that_of_the_whole():
-    logits = torch.randn(2, 5, 6, 7)
-    whole = F.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
-    where = torch.ones(2, 12, 14).nonzero(as_tuple=True)
-    found = upsampled_at(logits, *where).reshape(2, 12, 14, 5).permute(0, 3, 1, 2)
-    assert torch.allclose(found, whole, atol=1e-5)
+def test_what_is_kept_of_a_frame_shows_a_subject():
+    frame = fake_frames()[0]
+    for step in range(10):
+        kept = change(frame, rng_for(2, step), side=32)
+        assert kept.picture.shape == (32, 32, 3)
+        assert kept.classes.shape == kept.depth_m.shape == (32, 32)
+        assert kept.subject_ids.any()
+        at = kept.joints_px[kept.joints_visible]
+        assert ((at >= 0) & (at < 32)).all()
+
+
+def test_frames_of_a_video_are_moved_alike_and_follow_one_another():
+    rng = rng_for(0, 0)
+    for run in pool().draw(0, 2, 2, rng):
+        assert len(run) == 2
+        moved = [change_place(frame, Change.draw(run[0], SIDE, rng_for(3, 0))) for frame in run]
+        assert (moved[0].classes == moved[1].classes).all()
+    taken = {len(run) for run in pool().draw(0, 3, FRAMES, rng)}
+    assert taken == {FRAMES}
 
 
 def test_the_loss_is_finite_without_any_subject():
@@ -204,7 +223,7 @@ def test_the_loss_is_finite_without_any_subject():
 
 def test_a_short_training_learns_the_parts():
     torch.manual_seed(0)
-    net, config = PerceptionNet(SMALL), PerceptionTrainConfig(run=Path(), batch=2)
+    net, config = PerceptionNet(SMALL), PerceptionTrainConfig(run=Path(), batch=8, sides=(SIDE,))
     optimizer, source, losses = torch.optim.AdamW(net.parameters(), lr=5e-3), pool(), []
     for step in range(30):
         loss = step_loss(net, source, config, step, torch.float32)
@@ -251,7 +270,7 @@ class TruePerception:
 
 def test_the_truth_scores_full_marks_and_changed_sides_none():
     frames = fake_frames()
-    score = score_perception(TruePerception(frames), frames)
+    score = score_perception(TruePerception(frames), [frames])
     assert score["part_miou"] == score["instance_iou"] == score["found"] == score["pck_human"] == 1
     assert score["false_alarms"] == 0
     assert score["left_right"] == 1
@@ -263,7 +282,7 @@ def test_the_truth_scores_full_marks_and_changed_sides_none():
         other[[left, right]] = right, left
         return other[part_ids]
 
-    twisted = score_perception(TruePerception(frames, exchange), frames)
+    twisted = score_perception(TruePerception(frames, exchange), [frames])
     assert twisted["left_right"] == 0
     assert twisted["part_miou"] == pytest.approx(0.5)
 
@@ -272,7 +291,7 @@ def test_training_writes_weights_that_load_and_finishes_only_once(tmp_path, monk
     monkeypatch.setattr(World, "load", staticmethod(lambda *_: FakeWorld()))
     loop = LoopConfig(steps=2, checkpoint_every=1)
     config = PerceptionTrainConfig(
-        tmp_path / "run", batch=2, pool=2, new_clips=1, validation_clips=1, model=SMALL, loop=loop, device="cpu"
+        tmp_path / "run", batch=8, pool=2, new_clips=1, validation_clips=1, model=SMALL, loop=loop, device="cpu"
     )
     out = train_perception(config)
     net = load_perception(out)

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 from kinema.extract.keypoints import Keypoints
 from kinema.extract.observation import KEYPOINTS, SubjectCategory
-from kinema.extract.perception_net import CATEGORIES, COARSE, JOINT_SLICES
+from kinema.extract.perception_net import CATEGORIES, COARSE, JOINT_SLICES, OFFSET_PX
 
 CENTRE_SCORE = {"human": 0.3, "animal": 0.3, "object": 0.2}
 """A peak of the centres' heatmap below this is no subject: legs of one category are easily taken for another's."""
@@ -42,7 +42,7 @@ def find_instances(
     centres: Float32[np.ndarray, "3 h w"],
     offsets: Float32[np.ndarray, "2 H W"],
 ) -> list[Instance]:
-    """Centres 0-1, offsets as shares of the longer side -> the subjects, the largest first.
+    """Centres 0-1, offsets in units of `OFFSET_PX` -> the subjects, the largest first.
 
     Where no centre is clear in the whole frame, all pixels of the category of most pixels are one subject.
     """
@@ -85,7 +85,7 @@ def _assign(ours: np.ndarray, offsets: np.ndarray, peaks: np.ndarray, scores: np
     rows, columns = np.nonzero(ours)
     least = LEAST_AREA * ours.size
     if len(peaks) > 1:
-        aim = np.stack([columns, rows], 1) + 0.5 + offsets[:, rows, columns].T * max(ours.shape)
+        aim = np.stack([columns, rows], 1) + 0.5 + offsets[:, rows, columns].T * OFFSET_PX
         apart = np.linalg.norm(aim[:, None] - peaks, axis=-1)
         share = np.bincount(apart.argmin(1), minlength=len(peaks))
         strong = share >= least

@@ -1,7 +1,8 @@
-"""mini-perception: one small network that detects, segments, finds joints and estimates depth, in one pass.
+"""mini-perception: one small network that detects, segments, finds joints and estimates depth in a video, in one pass.
 
 It fulfils the protocols of `detection`, `segmentation`, `depth` and `keypoints` for the procedural world; weights, data
-and numbers: `docs/perception.md`. Pictures are brought to 128 pixels on the longer side, as in training.
+and numbers: `docs/perception.md`. Pictures are brought
+to 192 pixels on the longer side: limbs of a few pixels are seen better when they are larger.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float32, UInt8
+from torch import Tensor
 
 from kinema.checkpoints import ASSETS, read_weights, write_weights
 from kinema.extract.detection import Detection
@@ -23,28 +25,27 @@ from kinema.extract.keypoints import Keypoints
 from kinema.extract.perception_net import (
     COARSE,
     PART_OF_CLASS,
-    STRIDE,
-    Maps,
     PerceptionConfig,
     PerceptionNet,
     channels_last,
-    mirrored,
 )
+from kinema.precision import quick_dtype
 
 PERCEPTION_WEIGHTS = ASSETS / "mini_perception" / "perception.safetensors"
 """The shipped weights; how they were trained and what they score: `docs/perception.md`."""
-SIDE_PX = 128
-"""Longer side of what the network sees."""
-BATCH = 16
-"""Frames a pass."""
+SIDE_PX, WORLD_SIDE_PX = 192, 128
+"""Longer side of what the network sees; it is that of the procedural world's pictures, made larger."""
+PASS_FRAMES = 8
+"""At most so many frames are looked at together."""
 LABELS = {"human": "a person", "animal": "an animal", "object": "an object"}
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One pass over T frames, at the network's size S x S: part ids, joints' heatmaps 0-1, depth, and the subjects."""
+    """One pass over T frames: part ids at the frames' size; at the network's size S x S, a quarter of it for the joints,
+    heatmaps 0-1, depth, and the subjects."""
 
-    part_ids: UInt8[np.ndarray, "T S S"]
+    part_ids: UInt8[np.ndarray, "T H W"]
     heatmaps: Float32[np.ndarray, "T J s s"]
     depth_m: Float32[np.ndarray, "T S S"]
     instances: list[list[Instance]]
@@ -54,7 +55,7 @@ class MiniPerception:
     """All four protocols; the pass over the last frames given is remembered, so that four questions cost one."""
 
     def __init__(self, net: PerceptionNet):
-        self.net = channels_last(net.eval().requires_grad_(False).to(torch.bfloat16))
+        self.net = channels_last(net.eval().requires_grad_(False).to(quick_dtype("cpu")))
         self._frames: np.ndarray | None = None
         self._seen: Seen | None = None
 
@@ -96,11 +97,11 @@ class MiniPerception:
     def depth(self, frames: UInt8[np.ndarray, "T H W 3"]) -> Float32[np.ndarray, "T H W"]:
         """Metres in the procedural world's scale; inf on the background."""
         fit = Fit.of(frames)
-        return np.stack([fit.back(d) for d in self._look(frames).depth_m])
+        seen = self._look(frames)
+        return np.where(seen.part_ids > 0, np.stack([fit.back(d) for d in seen.depth_m]), np.float32(np.inf))
 
     def parts(self, frames: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T H W"]:
-        fit = Fit.of(frames)
-        return np.stack([fit.back(p) for p in self._look(frames).part_ids])
+        return self._look(frames).part_ids
 
     def _look(self, frames: np.ndarray) -> Seen:
         if self._seen is None or self._frames is not frames:
@@ -128,7 +129,8 @@ class Fit:
         """[H,W] or [H,W,3] -> [S,S] or [S,S,3]; smooth for pictures, nearest for anything else."""
         small = picture
         if self.hw != self.small_hw:
-            how = cv2.INTER_AREA if picture.ndim == 3 else cv2.INTER_NEAREST_EXACT
+            smooth = cv2.INTER_AREA if self.small_hw < self.hw else cv2.INTER_LINEAR
+            how = smooth if picture.ndim == 3 else cv2.INTER_NEAREST_EXACT
             small = cv2.resize(picture.view(np.uint8), self.small_hw[::-1], interpolation=how).view(picture.dtype)
         out = np.zeros((SIDE_PX, SIDE_PX, *picture.shape[2:]), picture.dtype)
         out[self.top : self.top + self.small_hw[0], self.left : self.left + self.small_hw[1]] = small
@@ -143,6 +145,11 @@ class Fit:
         columns = (np.arange(self.hw[1]) + 0.5) * self.small_hw[1] / self.hw[1]
         return small[rows.astype(int)[:, None], columns.astype(int)]
 
+    def shrunk(self, logits: Tensor) -> Tensor:
+        """[T,C,S,S] -> [T,C,H,W] of pictures that are smaller than what the network sees."""
+        shown = logits[..., self.top : self.top + self.small_hw[0], self.left : self.left + self.small_hw[1]]
+        return F.interpolate(shown.float(), self.hw, mode="bilinear", antialias=True)
+
     def points_back(self, xy: np.ndarray) -> np.ndarray:
         """[K,2] x y in the network's pixels -> in the picture's."""
         scale = np.array(self.hw[::-1]) / np.array(self.small_hw[::-1])
@@ -155,19 +162,22 @@ def look(net: PerceptionNet, frames: UInt8[np.ndarray, "T H W 3"]) -> Seen:
     fit = Fit.of(frames)
     weight = net.parts.weight
     parts, heat, depth, instances = [], [], [], []
-    for start in range(0, len(frames), BATCH):
-        pictures = torch.from_numpy(np.stack([fit.there(f) for f in frames[start : start + BATCH]]))
+    for together in np.array_split(frames, -(-len(frames) // PASS_FRAMES)):
+        pictures = torch.from_numpy(np.stack([fit.there(f) for f in together]))
         light = (pictures.permute(0, 3, 1, 2).to(weight.device) / 255).to(weight.dtype)
-        # The mean of what it says of a picture and of its mirror image is better than either.
-        maps = Maps._make((a + b) / 2 for a, b in zip(net(light), mirrored(net(light.flip(-1))), strict=True))
-        logits = F.interpolate(maps.parts.float(), scale_factor=STRIDE, mode="bilinear", align_corners=False)
-        part_ids = PART_OF_CLASS[logits.argmax(1).cpu().numpy()]
+        maps = net(light, len(light))
+        part_ids = PART_OF_CLASS[maps.parts.argmax(1).cpu().numpy()]
+        if max(fit.hw) < SIDE_PX:
+            parts.append(PART_OF_CLASS[fit.shrunk(maps.parts).argmax(1).cpu().numpy()])
+        else:
+            parts.append(np.stack([fit.back(p) for p in part_ids]))
         offsets = F.interpolate(maps.offsets.float(), scale_factor=COARSE, mode="bilinear", align_corners=False)
-        far = maps.log_depth.float().exp().cpu().numpy().repeat(COARSE, 1).repeat(COARSE, 2)
+        far = (
+            maps.log_depth.float().exp().mul(SIDE_PX / WORLD_SIDE_PX).cpu().numpy().repeat(COARSE, 1).repeat(COARSE, 2)
+        )
         centres = maps.centres.float().sigmoid().cpu().numpy()
-        parts.append(part_ids)
         heat.append(maps.joints.float().sigmoid().cpu().numpy())
-        depth.append(np.where(part_ids > 0, far, np.inf).astype(np.float32))
+        depth.append(far.astype(np.float32))
         instances += map(find_instances, part_ids, centres, offsets.cpu().numpy())
     return Seen(np.concatenate(parts), np.concatenate(heat), np.concatenate(depth), instances)
 

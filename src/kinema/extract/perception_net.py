@@ -1,7 +1,8 @@
-"""The network of mini-perception: one picture in; parts, subject centres and offsets, joints and depth out, per pixel.
+"""The network of mini-perception: frames in; parts, subject centres and offsets, joints and depth out, per pixel.
 
 A U-Net of residual blocks with two layers of attention at the bottom, where left and right are told apart by the whole
-picture. Instances are centres and offsets as in Panoptic-DeepLab (Cheng et al. 2020, section 3); joints are heatmaps.
+picture and by the frames before and after it. Instances are centres and offsets as in Panoptic-DeepLab (Cheng et al.
+2020, section 3); joints are heatmaps.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ JOINT_SLICES = {"human": slice(0, len(KEYPOINTS["human"])), "animal": slice(len(
 """Channels of the joint heatmaps."""
 HEATMAPS = sum(map(len, KEYPOINTS.values()))
 STRIDE, CELL, COARSE = 2, 16, 4
-"""Picture pixels per pixel of the parts, of the lowest map, and of everything else."""
+"""Picture pixels per pixel of the highest map, of the lowest one, and of everything but the parts."""
+OFFSET_PX = 128
+"""So many of the network's pixels are an offset of 1."""
+FALL = (0.5, 3.0)
+"""How much less a frame counts for each frame that it is away, natural logarithm, in the first head and in the last."""
 RARE_LOGIT, USUAL_LOG_DEPTH = -5.0, 1.5
 """Where the heatmaps and the depth start."""
 
@@ -43,11 +48,11 @@ JOINT_TWIN = np.concatenate([_twins(KEYPOINTS[c]) + JOINT_SLICES[c].start for c 
 
 
 class Maps(NamedTuple):
-    """What the network says of B pictures: parts at half their size, all else at a quarter, h x w.
+    """What the network says of B pictures: parts at their full size, all else at a quarter, h x w.
 
-    parts      [B,39,2h,2w] logits of the classes of `PART_OF_CLASS`
+    parts      [B,39,4h,4w] logits of the classes of `PART_OF_CLASS`
     centres    [B,3,h,w] logits: the middle of a human, animal, object
-    offsets    [B,2,h,w] from a subject's pixel to its middle, x y as shares of the picture's longer side
+    offsets    [B,2,h,w] from a subject's pixel to its middle, x y in units of `OFFSET_PX`
     joints     [B,57,h,w] logits: 22 of people, 35 of animals
     log_depth  [B,h,w] ln of the distance along the axis in metres
     facing     [B,2,H/16,W/16] in the camera frame, right and forward, which way a body's left side is. It is asked for
@@ -60,13 +65,6 @@ class Maps(NamedTuple):
     joints: Tensor
     log_depth: Tensor
     facing: Tensor
-
-
-def mirrored(maps: Maps) -> Maps:
-    """What the maps say of a picture -> what they say of its mirror image, in which left limbs are right ones."""
-    parts, centres, offsets, joints, log_depth, facing = (m.flip(-1) for m in maps)
-    offsets, facing = (m * m.new_tensor(sign)[:, None, None] for m, sign in ((offsets, (-1, 1)), (facing, (1, -1))))
-    return Maps(parts[:, CLASS_TWIN.tolist()], centres, offsets, joints[:, JOINT_TWIN.tolist()], log_depth, facing)
 
 
 @dataclass(frozen=True)
@@ -96,9 +94,29 @@ class Residual(nn.Module):
         return F.relu(x + self.body(x))
 
 
+class Neighbours(nn.Module):
+    """Adds to each pixel what it holds one frame earlier and one later, channel by channel; nothing before training."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.earlier, self.later = (nn.Parameter(torch.zeros(width, 1, 1)) for _ in range(2))
+
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        if frames == 1:
+            return x
+        clips = x.unflatten(0, (-1, frames))
+        nothing = torch.zeros_like(clips[:, :1])
+        earlier, later = torch.cat([nothing, clips[:, :-1]], 1), torch.cat([clips[:, 1:], nothing], 1)
+        return (clips + self.earlier * earlier + self.later * later).flatten(0, 1)
+
+
 class Attention(nn.Module):
-    """Pre-norm self-attention and feed-forward over the cells of a map; where a cell is comes from a depthwise
-    convolution, which sees the border (CPE, Chu et al. 2021), so that any size will do."""
+    """Pre-norm self-attention and feed-forward over the cells of all frames of a video.
+
+    Where a cell is comes from a depthwise convolution, which sees the border (CPE, Chu et al. 2021), so that any size
+    will do. Each head looks less at frames the further they are away, as ALiBi does (Press et al. 2022); how much less
+    is learned, so that any number of frames will do.
+    """
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -107,21 +125,35 @@ class Attention(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.log_fall = nn.Parameter(torch.linspace(*FALL, heads).log())
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, frames: int) -> Tensor:
         x = x + self.place(x)
         tokens = x.flatten(2).mT
-        q, k, v = self.qkv(self.norm1(tokens)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            self.qkv(self.norm1(tokens))
+            .unflatten(0, (-1, frames))
+            .flatten(1, 2)
+            .unflatten(-1, (3, self.heads, -1))
+            .permute(2, 0, 3, 1, 4)
+        )
         # Plain products: torch's fused kernel is slow on so few cells.
-        mixed = ((q * q.shape[-1] ** -0.5) @ k.mT).softmax(-1).to(v.dtype) @ v
-        mixed = mixed.transpose(1, 2).flatten(2)
+        scores = ((q * q.shape[-1] ** -0.5) @ k.mT).unflatten(3, (frames, -1)).unflatten(2, (frames, -1))
+        time = torch.arange(frames, device=x.device)
+        apart = (time[:, None] - time).abs()
+        scores = scores - (self.log_fall.exp()[:, None, None] * apart).to(scores.dtype)[:, :, None, :, None]
+        mixed = scores.flatten(4).flatten(2, 3).softmax(-1).to(v.dtype) @ v
+        mixed = mixed.transpose(1, 2).flatten(2).unflatten(1, (frames, -1)).flatten(0, 1)
         tokens = tokens + self.out(mixed)
         tokens = tokens + self.mlp(self.norm2(tokens))
         return tokens.mT.unflatten(2, x.shape[2:]).contiguous(memory_format=torch.channels_last)
 
 
 class PerceptionNet(nn.Module):
-    """RGB [B,3,H,W], 0-1, sides multiples of 16 -> `Maps`."""
+    """RGB [B,3,H,W], 0-1, sides multiples of 16 -> `Maps`.
+
+    Each `frames` pictures in a row are a video of its own; a picture alone is one of a single frame.
+    """
 
     def __init__(self, config: PerceptionConfig | None = None):
         super().__init__()
@@ -132,12 +164,13 @@ class PerceptionNet(nn.Module):
         self.eighth = nn.Sequential(ConvNorm(b, c, stride=2), Residual(c))
         self.sixteenth = ConvNorm(c, d, stride=2)
         layers = range(config.attention_layers)
-        self.whole = nn.Sequential(*(Attention(d, config.attention_heads) for _ in layers))
+        self.whole = nn.ModuleList([Attention(d, config.attention_heads) for _ in layers])
+        self.near = nn.ModuleList([Neighbours(b), Neighbours(c)])
         self.facing = nn.Conv2d(d, 2, 1)
         self.up = nn.ModuleList([ConvNorm(d, c, 1), ConvNorm(c, b, 1), ConvNorm(b, config.out_width, 1)])
         self.skip = nn.ModuleList([ConvNorm(c, c, 1), ConvNorm(b, b, 1), ConvNorm(a, config.out_width, 1)])
         self.merge = nn.ModuleList([Residual(c), Residual(b), ConvNorm(config.out_width, config.out_width)])
-        self.parts = nn.Conv2d(config.out_width, len(PART_OF_CLASS), 1)
+        self.parts = nn.Conv2d(config.out_width, len(PART_OF_CLASS) * STRIDE**2, 1)
         self.sizes = (len(CATEGORIES), 2, HEATMAPS, 1)
         self.rest = nn.Sequential(ConvNorm(b, b), nn.Conv2d(b, sum(self.sizes), 1))
         self._start_at_rare()
@@ -150,12 +183,14 @@ class PerceptionNet(nn.Module):
         assert isinstance(self.rest[1], nn.Conv2d)
         self.rest[1].bias = nn.Parameter(bias)
 
-    def forward(self, pictures: Tensor) -> Maps:
+    def forward(self, pictures: Tensor, frames: int = 1) -> Maps:
         x = F.pixel_unshuffle(pictures - 0.5, STRIDE).contiguous(memory_format=torch.channels_last)
         maps = [self.stem(x)]
-        for stage in (self.quarter, self.eighth):
-            maps.append(stage(maps[-1]))
-        x = self.whole(self.sixteenth(maps[-1]))
+        for stage, near in zip((self.quarter, self.eighth), self.near, strict=True):
+            maps.append(near(stage(maps[-1]), frames))
+        x = self.sixteenth(maps[-1])
+        for layer in self.whole:
+            x = layer(x, frames)
         facing, rest = self.facing(x), x
         for level, (up, skip, merge) in enumerate(zip(self.up, self.skip, self.merge, strict=True)):
             # Nearest, since the convolution after it smooths.
@@ -163,7 +198,7 @@ class PerceptionNet(nn.Module):
             if level == 1:
                 rest = self.rest(x)
         centres, offsets, joints, depth = rest.split(self.sizes, 1)
-        return Maps(self.parts(x), centres, offsets, joints, depth[:, 0], facing)
+        return Maps(F.pixel_shuffle(self.parts(x), STRIDE), centres, offsets, joints, depth[:, 0], facing)
 
 
 def channels_last(net: PerceptionNet) -> PerceptionNet:

@@ -19,9 +19,11 @@ from torch import Tensor, nn
 from kinema.errors import InputError
 from kinema.extract.mini_perception import MiniPerception, load_perception, save_perception
 from kinema.extract.perception_net import JOINT_SLICES, Maps, PerceptionConfig, PerceptionNet, channels_last
+from kinema.precision import pick_precision
 from kinema.train.loop import LoopConfig, rng_for, train
 from kinema.train.perception_data import (
     Batch,
+    Change,
     ClipPool,
     ClipSource,
     Frame,
@@ -31,7 +33,6 @@ from kinema.train.perception_data import (
     spoil_looks,
 )
 from kinema.train.perception_score import score_perception
-from kinema.train.pmp import pick_precision
 
 BACKGROUND_WEIGHT = 0.5
 """Of a background pixel beside one of a subject; most pixels are background."""
@@ -39,6 +40,10 @@ JOINT_WEIGHT, CENTRE_WEIGHT, OFFSET_WEIGHT, DEPTH_WEIGHT, FACING_WEIGHT = 0.06, 
 """Beside the parts' cross-entropy; heatmaps count by peak."""
 SUBJECT_CHANCE, BACKGROUND_CHANCE = 0.3, 0.1
 """How often the parts' loss takes a pixel on or near a subject, and any other one, in a step."""
+RUNS = (1, 4, 4, 8)
+"""Of how many frames a step's videos are; one of these at random."""
+FLICKER_SHARE = 0.5
+"""How many videos have each frame spoilt in its own way."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,9 @@ class PerceptionTrainConfig:
     start: Path | None = None
     """Weights to start from instead of random ones."""
     batch: int = 32
-    """Frames a step."""
+    """Frames a step, out of fewer videos."""
+    sides: tuple[int, ...] = (96, 128, 160)
+    """Pixels of a side of what is kept of a step's frames, multiples of 16; one of these at random. Small is quick."""
     pool: int = 96
     """Clips that frames are drawn from at a time."""
     new_clips: int = 2
@@ -108,31 +115,25 @@ def _part_loss(logits: Tensor, classes: Tensor, near: Tensor, rng: np.random.Gen
     """Cross-entropy at random pixels of the picture, fewer of them where all around is background."""
     chance = torch.where(near, SUBJECT_CHANCE, BACKGROUND_CHANCE)
     drawn = torch.from_numpy(rng.random(tuple(classes.shape), np.float32)).to(chance.device) < chance
-    picture, row, column = drawn.nonzero(as_tuple=True)
     weight = torch.ones(logits.shape[1], device=logits.device)
     weight[0] = BACKGROUND_WEIGHT
-    found = upsampled_at(logits, picture, row, column)
-    return F.cross_entropy(found, classes[picture, row, column], weight)
+    return F.cross_entropy(logits.permute(0, 2, 3, 1)[drawn].float(), classes[drawn], weight)
 
 
-def upsampled_at(logits: Tensor, picture: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """Logits [B,C,h,w] brought to twice their size by bilinear interpolation, at N pixels: [N,C] float32."""
-    height, width = logits.shape[2:]
-    rows = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
-    found = torch.zeros((), device=logits.device)
-    for far_row, far_column in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        y = (row // 2 + far_row * (2 * (row % 2) - 1)).clamp(0, height - 1)
-        x = (column // 2 + far_column * (2 * (column % 2) - 1)).clamp(0, width - 1)
-        share = (0.25 if far_row else 0.75) * (0.25 if far_column else 0.75)
-        found = found + share * rows[(picture * height + y) * width + x].float()
-    return found
-
-
-def draw(pool: ClipPool, batch: int, step: int, seed: int) -> Batch:
-    """The batch of a step."""
+def draw(pool: ClipPool, batch: int, sides: tuple[int, ...], step: int, seed: int) -> tuple[Batch, int]:
+    """The batch of a step, and how many of its frames in a row are of one video."""
     rng = rng_for(seed, step)
-    frames = [change_place(f, rng) for f in pool.draw(step, batch, rng)]
-    return make_batch([replace(f, picture=spoil_looks(f.picture, rng)) for f in frames])
+    frames, side = int(rng.choice(RUNS)), int(rng.choice(sides))
+    found = []
+    for run in pool.draw(step, batch // frames, frames, rng):
+        change = Change.draw(run[0], side, rng)
+        seeds = np.full(len(run), rng.integers(2**31)) + (rng.random() < FLICKER_SHARE) * np.arange(len(run))
+        moved = [change_place(frame, change) for frame in run]
+        found += [
+            replace(f, picture=spoil_looks(f.picture, np.random.default_rng(s)))
+            for f, s in zip(moved, seeds, strict=True)
+        ]
+    return make_batch(found), frames
 
 
 def step_loss(
@@ -140,19 +141,19 @@ def step_loss(
 ) -> Tensor:
     """The sum of the terms on the batch of a step."""
     device = net.parts.weight.device
-    batch = draw(pool, config.batch, step, config.loop.seed)
+    batch, frames = draw(pool, config.batch, config.sides, step, config.loop.seed)
     batch = Batch._make(v.to(device) for v in batch)
     net.train()
     pictures = batch.pictures.contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        maps = net(pictures)
+        maps = net(pictures, frames)
     terms = perception_loss(maps, batch, rng_for(config.loop.seed + 1, step))
     return torch.stack(list(terms.values())).sum()
 
 
-def held_out_frames(world: ClipSource, clips: int, every: int = 4) -> list[Frame]:
-    """Every fourth frame of the first clips of the held-out world."""
-    return [f for index in range(clips) for f in frames_of_clip(world.sample(index))[::every]]
+def held_out_videos(world: ClipSource, clips: int) -> list[list[Frame]]:
+    """The first clips of the held-out world."""
+    return [frames_of_clip(world.sample(index)) for index in range(clips)]
 
 
 def train_perception(config: PerceptionTrainConfig) -> Path:
@@ -173,7 +174,7 @@ def train_perception(config: PerceptionTrainConfig) -> Path:
         config.loop.seed * 1_000_000,
     )
     other = World.load(config.validation, config.validation_photographs, "test")
-    held_out = held_out_frames(other, config.validation_clips)
+    held_out = held_out_videos(other, config.validation_clips)
     torch.manual_seed(config.loop.seed)
     net = PerceptionNet(config.model)
     if config.start:

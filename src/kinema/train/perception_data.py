@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
 from torch import Tensor
 
 from kinema.extract.observation import KEYPOINTS
@@ -25,6 +25,7 @@ from kinema.extract.perception_net import (
     HEATMAPS,
     JOINT_SLICES,
     JOINT_TWIN,
+    OFFSET_PX,
 )
 from kinema.types import BodyMotion
 from kinema.world.clip import WorldClip
@@ -35,9 +36,9 @@ LEAST_COVER = 0.08
 """A subject that covers less of a cell doesn't count there."""
 JOINT_SIGMA, CENTRE_SIGMA = 0.9, 1.2
 """Of the heatmaps' peaks, in output pixels."""
-SCALES, TURN_RAD, SHIFT = (0.85, 1.6), 0.12, 0.1
+SCALES, TURN_RAD, SHIFT = (1.0, 1.8), 0.12, 0.1
 """Smallest and largest zoom; turn; shift as a share of the side."""
-SPOILT_SHARE = 0.5
+SPOILT_SHARE = 0.3
 """How many pictures have their looks spoilt."""
 
 
@@ -127,51 +128,76 @@ class ClipPool:
     frames: int = 16
     made: dict[int, list[Frame]] = field(default_factory=dict)
 
-    def draw(self, step: int, batch: int, rng: np.random.Generator) -> list[Frame]:
+    def draw(self, step: int, videos: int, frames: int, rng: np.random.Generator) -> list[list[Frame]]:
+        """`frames` frames in a row, every one or every other one, of each of so many clips."""
         first = self.new * step
         for old in [k for k in self.made if not first <= k < first + self.size]:
             del self.made[old]
         for index in range(first, first + self.size):
             if index not in self.made:
                 self.made[index] = frames_of_clip(self.world.sample(self.first + index, frames=self.frames))
-        clips = (
-            first + rng.permutation(self.size)[:batch] if batch <= self.size else rng.integers(self.size, size=batch)
-        )
-        return [self.made[int(k)][rng.integers(self.frames)] for k in clips]
+        clips = rng.permutation(self.size)[:videos] if videos <= self.size else rng.integers(self.size, size=videos)
+        runs = []
+        for clip in clips:
+            stride = int(rng.integers(1, 3)) if 2 * frames <= self.frames else 1
+            begin = int(rng.integers(self.frames - (frames - 1) * stride))
+            runs.append(self.made[first + int(clip)][begin::stride][:frames])
+        return runs
 
 
-def change_place(frame: Frame, rng: np.random.Generator) -> Frame:
-    """Mirror half of the pictures (left parts become right ones), and zoom, turn and shift all."""
-    height, width = frame.classes.shape
-    zoom = float(np.exp(rng.uniform(*np.log(SCALES))))
-    turn = rng.uniform(-TURN_RAD, TURN_RAD)
-    linear = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    mirrored = rng.random() < 0.5
-    if mirrored:
-        linear[:, 0] *= -1
-    middle = np.array([width, height]) / 2
-    shift = middle - linear @ middle + rng.uniform(-SHIFT, SHIFT, 2) * (width, height) * max(1.0, zoom)
+@dataclass(frozen=True)
+class Change:
+    """How a picture is moved: pixels x to `linear @ x + shift`, of which side x side are kept; `linear` may mirror."""
+
+    linear: Float64[np.ndarray, "2 2"]
+    shift: Float64[np.ndarray, 2]
+    zoom: float
+    mirrored: bool
+    side: int
+
+    @staticmethod
+    def draw(frame: Frame, side: int, rng: np.random.Generator) -> Change:
+        """Mirror half of the pictures, and zoom, turn and shift all; what is kept of one is around a subject of it."""
+        height, width = frame.classes.shape
+        zoom = float(np.exp(rng.uniform(*np.log(SCALES))))
+        turn = rng.uniform(-TURN_RAD, TURN_RAD)
+        linear = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        mirrored = rng.random() < 0.5
+        if mirrored:
+            linear[:, 0] *= -1
+        middle = np.array([width, height]) / 2
+        shift = middle - linear @ middle + rng.uniform(-SHIFT, SHIFT, 2) * (width, height) * max(1.0, zoom)
+        rows, columns = np.nonzero(frame.subject_ids)
+        pixel = int(rng.random() * len(rows))
+        centre = linear @ (columns[pixel], rows[pixel]) + shift if len(rows) else middle
+        corner = np.clip(centre - side * rng.uniform(0.25, 0.75, 2), 0, np.maximum(0, np.array([width, height]) - side))
+        return Change(linear, shift - corner, zoom, mirrored, side)
+
+
+def change_place(frame: Frame, change: Change) -> Frame:
+    """The frame moved; in a mirror image left parts are right ones."""
+    side = change.side
     # OpenCV counts from the middle of the first pixel, we from its corner.
-    matrix = np.column_stack([linear, shift + linear.sum(1) / 2 - 0.5])
+    matrix = np.column_stack([change.linear, change.shift + change.linear.sum(1) / 2 - 0.5])
 
     def moved(values: np.ndarray, how: int, outside: float = 0) -> np.ndarray:
-        return cv2.warpAffine(values, matrix, (width, height), flags=how, borderValue=(outside,) * 3)
+        return cv2.warpAffine(values, matrix, (side, side), flags=how, borderValue=(outside,) * 3)
 
     classes, joints_px, visible = frame.classes, frame.joints_px, frame.joints_visible
-    if mirrored:
+    if change.mirrored:
         classes, joints_px, visible = CLASS_TWIN[classes], joints_px[:, JOINT_TWIN], visible[:, JOINT_TWIN]
-    joints_px = (joints_px @ linear.T + shift).astype(np.float32)
-    inside = ((joints_px >= 0) & (joints_px < (width, height))).all(-1)
+    joints_px = (joints_px @ change.linear.T + change.shift).astype(np.float32)
+    inside = ((joints_px >= 0) & (joints_px < side)).all(-1)
     return Frame(
         moved(frame.picture, cv2.INTER_LINEAR),
         moved(classes, cv2.INTER_NEAREST),
         moved(frame.subject_ids, cv2.INTER_NEAREST),
-        moved(frame.depth_m, cv2.INTER_NEAREST, np.inf) / np.float32(zoom),
+        moved(frame.depth_m, cv2.INTER_NEAREST, np.inf) / np.float32(change.zoom),
         frame.categories,
         joints_px,
         visible & inside,
         # In a mirror image, what was right is left: the mirror image of the opposite way.
-        frame.facing * np.array([1, -1], np.float32) if mirrored else frame.facing,
+        frame.facing * np.array([1, -1], np.float32) if change.mirrored else frame.facing,
     )
 
 
@@ -214,7 +240,7 @@ class Batch(NamedTuple):
     classes      [B,H,W] int64
     near         [B,H,W] on a subject or at most 4 pixels away from one
     centres      [B,3,h,w] 0-1
-    offsets      [B,2,h,w] to the subject's middle, shares of the longer side; nan where there is none
+    offsets      [B,2,h,w] to the subject's middle, in units of `OFFSET_PX`; nan where there is none
     joints       [B,57,h,w] 0-1
     log_depth    [B,h,w]; nan where unknown
     facing       [B,2,H/16,W/16] of the subject that covers most of a cell; nan where none does
@@ -268,7 +294,7 @@ def _targets(frame: Frame) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[in
         bump = gaussians(middle[None], (h, w), CENTRE_SIGMA)[0]
         centres[category] = np.maximum(centres[category], bump)
         cells = ids == index + 1
-        offsets[:, cells] = ((middle[:, None, None] - middles) / max(h, w))[:, cells]
+        offsets[:, cells] = ((middle[:, None, None] - middles) * COARSE / OFFSET_PX)[:, cells]
     for points, seen in zip(frame.joints_px, frame.joints_visible, strict=True):
         which = np.flatnonzero(seen)
         joints[which] = np.maximum(joints[which], gaussians(points[which] / COARSE, (h, w), JOINT_SIGMA))

@@ -30,61 +30,35 @@ KIND = "kinema mvideo adapter"
 log = logging.getLogger(__name__)
 
 
-class LoraLinear(nn.Module):
-    """A linear layer and a product of two thin matrices beside it, W + B A; B starts at zero. `on` says whether it counts.
-
-    The scale is 1 (alpha = rank), which is what diffusers takes where a file names no other.
-    """
-
-    def __init__(self, base: nn.Linear, rank: int):
-        super().__init__()
-        like = {"bias": False, "device": base.weight.device, "dtype": base.weight.dtype}
-        self.base, self.on = base, True
-        self.lora_A = nn.Linear(base.in_features, rank, **like)
-        self.lora_B = nn.Linear(rank, base.out_features, **like)
-        nn.init.zeros_(self.lora_B.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        found = self.base(x)
-        return found + self.lora_B(self.lora_A(x)) if self.on else found
-
-
 class Adapter(nn.Module):
     """Only what is trained of a network, sharing its tensors: what an optimizer and a checkpoint need to hold."""
 
     def __init__(self, network: MVideoTransformer):
         super().__init__()
-        self.lora = nn.ModuleList(part for _, layer in lora_layers(network) for part in (layer.lora_A, layer.lora_B))
+        self.lora = nn.ParameterList(value for name, value in network.base.named_parameters() if ".lora_" in name)
         self.mask, self.kinds = network.mask, network.kinds
 
 
 def add_lora(network: MVideoTransformer, rank: int) -> Adapter:
-    """Put a LoRA on every attention projection and freeze everything but it and what is new. -> what is trained."""
+    """Put a LoRA on every attention projection and freeze everything but it and what is new. -> what is trained.
+
+    The scale is 1 (alpha = rank), which is what diffusers takes where a file names no other.
+    """
+    from peft import LoraConfig
+
     network.requires_grad_(False)
-    for block in network.base.transformer_blocks:
-        for name in TARGETS:
-            parent, _, child = f"attn1.{name}".rpartition(".")
-            holder = block.get_submodule(parent)
-            holder._modules[child] = LoraLinear(block.get_submodule(f"attn1.{name}"), rank)
+    network.base.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(TARGETS)))
     return Adapter(network).requires_grad_(True)
-
-
-def lora_layers(network: MVideoTransformer) -> list[tuple[str, LoraLinear]]:
-    """The layers with a LoRA, by their names in diffusers' transformer."""
-    return [(name, layer) for name, layer in network.base.named_modules() if isinstance(layer, LoraLinear)]
 
 
 @contextmanager
 def lora_off(network: MVideoTransformer) -> Iterator[None]:
     """The frozen base, for as long as this lasts."""
-    layers = [layer for _, layer in lora_layers(network)]
-    for layer in layers:
-        layer.on = False
+    network.base.disable_adapters()
     try:
         yield
     finally:
-        for layer in layers:
-            layer.on = True
+        network.base.enable_adapters()
 
 
 def weights_hash(folder: Path) -> str:
@@ -132,12 +106,10 @@ def load_adapter(network: MVideoTransformer, folder: Path, base: str, base_sha25
 
 
 def _lora_tensors(network: MVideoTransformer) -> dict[str, Tensor]:
-    """By the names that diffusers and peft have for them."""
-    tensors = {}
-    for name, layer in lora_layers(network):
-        tensors[f"transformer.{name}.lora_A.weight"] = layer.lora_A.weight
-        tensors[f"transformer.{name}.lora_B.weight"] = layer.lora_B.weight
-    return tensors
+    """By the names that diffusers' pipeline has for them."""
+    from peft import get_peft_model_state_dict
+
+    return {f"transformer.{name}": value for name, value in get_peft_model_state_dict(network.base).items()}
 
 
 def _own_tensors(network: MVideoTransformer) -> dict[str, Tensor]:

@@ -141,16 +141,15 @@ def test_a_dragged_hand_ends_where_it_was_dragged(dragged):
     assert np.linalg.norm(hand_of(result.condition.part_ids[-1]) - end) < 0.06 * 128
 
 
-def test_a_body_that_was_hardly_seen_moves_as_is_usual_unless_asked_otherwise(dragged):
+def test_a_coarse_video_gives_the_presets_strength_unless_another_or_a_target_is_asked_for(dragged):
     _, result = dragged
     picture_only = replace(result.plan, sketch=None, strength=None)
-    body = result.extracted.subjects[0].motion
-    seen = replace(body, valid=np.ones(len(body), bool))
-    hardly = replace(body, valid=np.arange(len(body)) < 2)
-    assert revision.strength_of(picture_only, seen) is None
-    assert revision.strength_of(picture_only, hardly) == 0.5
-    assert revision.strength_of(replace(picture_only, strength=0.2), hardly) == 0.2
-    assert revision.strength_of(replace(result.plan, strength=None), hardly) is None
+    assert revision.strength_of(picture_only, result.extracted) == PRESETS["mini-svd"].strength == 0.5
+    assert revision.strength_of(replace(picture_only, strength=0.2), result.extracted) == 0.2
+    assert revision.strength_of(picture_only, result.refined) is None
+    assert revision.strength_of(replace(result.plan, strength=None), result.extracted) is None
+    believed = replace(picture_only, preset=replace(picture_only.preset, strength=None))
+    assert revision.strength_of(believed, result.extracted) is None
 
 
 def test_the_same_seed_gives_the_same_coarse_frames(dragged):

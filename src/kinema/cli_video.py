@@ -26,7 +26,7 @@ def generate(
     target: Annotated[Path | None, option("SKETCH.json")] = None,
     drag: Annotated[UseAppendAction[tuple[tuple[str, str, str], ...]], option("PART X,Y X,Y", "may be repeated")] = (),
     motion: Annotated[Path | None, option("FILE", "default: from a coarse video")] = None,
-    strength: Annotated[float | None, option("S", "default: that of the coarse video")] = None,
+    strength: Annotated[float | None, option("S", "default: the preset's")] = None,
     frames: Annotated[int | None, option("N", "default: the preset's clip")] = None,
     seconds: Annotated[float | None, option("S")] = None,
     seed: Annotated[int, arg(metavar="N")] = 42,

@@ -25,6 +25,7 @@ class Preset:
     coarse_frames, coarse_steps  of stage 1, which covers the same time
     steps           of stage 3 from pure noise
     start_noise, start_steps     of stage 3 from the reposed picture
+    strength        of motion where none is asked for; None: that of the coarse video
     """
 
     name: str
@@ -39,6 +40,7 @@ class Preset:
     start_noise: float
     start_steps: int
     start: Start = "reposed"
+    strength: float | None = None
 
     @property
     def coarse_fps(self) -> float:
@@ -70,6 +72,7 @@ PRESETS: dict[str, Preset] = {
         steps=12,
         start_noise=0.15,
         start_steps=3,
+        strength=0.5,
     ),
 }
 

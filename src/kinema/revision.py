@@ -41,8 +41,6 @@ from kinema.types import BodyMotion, PartCondition, Scene, Video
 
 DOUBTFUL = 0.6
 """Of the first frame's mean confidence of joints: below, a coarse frame says nothing of a body."""
-LEAST_SEEN, USUAL_STRENGTH = 0.75, 0.5
-"""Where fewer of its frames say something of a body, it moves as lively as half of the training motions do."""
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is."""
 
@@ -88,7 +86,7 @@ def generate(
     target      a sketch of where parts end: a file, or a `Sketch` in the picture's pixels
     drags       the same said by dragging parts
     motion      moves the first person or animal instead of stage 1
-    strength    0-1, how lively, 0.5 being usual; None leaves it to the coarse video
+    strength    0-1, how lively, 0.5 being usual; None leaves it to the preset
     frames      or seconds: how long; by default the preset's clip, or as long as the motion
     start       of stage 3: "reposed" or "noise"; by default the preset's
     stages      a folder to keep every stage in; what is unchanged is used again
@@ -172,31 +170,38 @@ def refine_scene(plan: Plan, scene: Scene) -> Scene:
     The first frame is the picture's and stays.
     """
     targets = {} if plan.sketch is None else target_from_sketch(scene, _for_scene(plan.sketch, owners(plan, scene)[0]))
-    subjects = []
+    strength, subjects = strength_of(plan, scene), []
     for index, subject in enumerate(scene.subjects):
         motion, target = subject.motion, targets.get(index)
         if isinstance(motion, BodyMotion):
             assert target is None or isinstance(target, BodyMotion)
-            mended = refine(motion, plan.prompt or None, strength_of(plan, motion), hold=(0,), target=target)
+            mended = refine(motion, plan.prompt or None, strength, hold=(0,), target=target)
         else:
             assert not isinstance(target, BodyMotion)
             mended = refine_object(motion, plan.prompt or None, hold=(0,), target=target)
         subjects.append(replace(subject, motion=mended))
-    mended = replace(scene, subjects=tuple(subjects), prompt=plan.prompt, motion_strength=plan.strength)
-    preset, frames = plan.preset, len(scene.cameras.K)
-    if frames == preset.coarse_frames and all(s.motion.fps == preset.coarse_fps for s in scene.subjects):
-        mended = stretch_scene(mended, preset.frames, preset.fps)
+    mended = replace(scene, subjects=tuple(subjects), prompt=plan.prompt, motion_strength=strength)
+    if _is_coarse(plan, scene):
+        mended = stretch_scene(mended, plan.preset.frames, plan.preset.fps)
     return mended if plan.frames is None else lengthen_scene(mended, plan.frames)
 
 
-def strength_of(plan: Plan, motion: BodyMotion) -> float | None:
-    """How lively the motion is to be: as was asked for; else as it is, or, where it was hardly seen, as is usual.
+def strength_of(plan: Plan, scene: Scene) -> float | None:
+    """How lively the motion is to be: as was asked for; else that of the coarse video or, where the preset has one, its own.
 
     With a target, how lively it is follows from how far the target is.
     """
-    if plan.strength is None and plan.sketch is None and motion.valid.mean() < LEAST_SEEN:
-        return USUAL_STRENGTH
+    if plan.strength is None and plan.sketch is None and _is_coarse(plan, scene):
+        return plan.preset.strength
     return plan.strength
+
+
+def _is_coarse(plan: Plan, scene: Scene) -> bool:
+    """Whether the scene is that of a coarse video, still of few frames."""
+    preset = plan.preset
+    return len(scene.cameras.K) == preset.coarse_frames and all(
+        s.motion.fps == preset.coarse_fps for s in scene.subjects
+    )
 
 
 def regenerate(plan: Plan, scene: Scene, condition: PartCondition, progress: Progress) -> Video:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from kinema.extract.depth_order import bone_points, find_hidden, in_front_where_seen, order_energy
+from kinema.extract.depth_order import bone_points, find_hidden, in_front_where_seen
+from kinema.extract.fit_terms import order_energy
 from kinema.extract.fitting import fit_bodies
 from tests.extract.scenes import cameras_for, seen, walker
 

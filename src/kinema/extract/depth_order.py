@@ -1,8 +1,8 @@
 """Who is in front of whom, from the masks (ReVision, section 4.2-S2: "depth order").
 
 A point inside of one subject's limb that lies in another one's visible mask, and not in its own, is hidden by that other
-one. Input: where the bones are in the picture, and the masks. Output: an energy for the fit of the bodies, and the depth
-of objects, so that what was seen in front is in front.
+one. Input: where the bones are in the picture, and the masks. Output: places for the fit of the bodies to heed
+(`fit_terms.order_energy`), and the depth of objects, so that what was seen in front is in front.
 """
 
 from __future__ import annotations
@@ -29,10 +29,8 @@ INSIDE_SHARE, OWN_SHARE = 1.5 / 128, 3.0 / 128
 """A hidden point is at least this far inside of the other's mask, and outside of its own; shares of the longer side."""
 NEAR_SHARE = 0.12
 """The limb that hides a point lies this near to it."""
-GAP_M, GAP_SIGMA_M = 0.1, 0.05
-"""A limb in front of another has its bone this much nearer."""
-ORDER_WEIGHT, OUTLIER_SIGMAS = 6.0, 6.0
-"""What a frame counts in which one subject hides another; beyond so many sigmas a point hardly pulls any more."""
+ORDER_WEIGHT = 6.0
+"""What a frame counts in which one subject hides another."""
 LEAST_CROSSED, OBJECT_GAP_M = 0.1, 0.03
 """An object is in front of the bodies where they would hide more than this share of what is seen of it; by how much."""
 VOTE_SPAN = 2
@@ -110,18 +108,6 @@ def _places(behind: int, front: int, hidden: np.ndarray, points_px: Sequence[np.
     frames, points, nearest = frames[near], points[near], nearest[near]
     weights = ORDER_WEIGHT / np.bincount(frames, minlength=len(hidden))[frames]
     return Hidden(behind, front, *map(torch.from_numpy, (frames, points, nearest, weights.astype(np.float32))))
-
-
-def order_energy(hidden: Sequence[Hidden], depths_m: Sequence[Float[Tensor, "_ _"]]) -> Tensor:
-    """What it costs that hidden points are not behind what hides them. depths_m: of every subject's points [T,P], along
-    the axis of the frame's camera."""
-    total = depths_m[0].new_zeros(())
-    for h in hidden:
-        gap = depths_m[h.behind][h.frames, h.points_behind] - depths_m[h.front][h.frames, h.points_front]
-        squares = (torch.relu(GAP_M - gap) / GAP_SIGMA_M).square()
-        robust = squares * OUTLIER_SIGMAS**2 / (squares + OUTLIER_SIGMAS**2)
-        total = total + (h.weights * robust).sum() / 2
-    return total
 
 
 def bodies_depth(bodies: Sequence[BodyMotion], cameras: Cameras) -> Float[np.ndarray, "T H W"]:

@@ -10,15 +10,17 @@ standard deviations below, so that terms add up as negative log likelihoods.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from kinema.body.model import forward_kinematics
 from kinema.body.skeleton import JOINT_PARTS, PARTS
-from kinema.extract.depth_order import bone_points
+from kinema.extract.depth_order import Hidden, bone_points
 from kinema.extract.lifter import LIFTED_PARENTS, Lifter, shipped_lifter
 from kinema.geometry import rotvec_to_rotmat
 from kinema.types import Category
@@ -44,6 +46,8 @@ LOWEST_JOINT_M = {"human": 0.025, "animal": 0.045}
 """Height of the ball of a standing foot, and of the joint in a standing paw."""
 SEEN_DEPTH_SIGMA, SEEN_DEPTH_OUTLIER = 0.1, 3.0
 """Estimated depth of a subject, its logarithm against the others'."""
+GAP_M, GAP_SIGMA_M, GAP_OUTLIER_SIGMAS = 0.1, 0.05, 6.0
+"""A limb in front of another has its bone this much nearer; beyond so many sigmas a point hardly pulls any more."""
 LIMB_WORDS = ("arm", "leg", "thigh", "shin")
 """In the names of parts whose middles are compared: long, and the same from all sides."""
 HELD_SHARE = 0.1
@@ -199,6 +203,17 @@ def depth_energy(evidence: list[Evidence], bodies: list[Posed]) -> Tensor:
     squares = ((off - scale) / SEEN_DEPTH_SIGMA).square()
     # Errors of an estimated depth last for many frames: a clip counts as a few of them.
     return (geman_mcclure(squares, SEEN_DEPTH_OUTLIER) * known).sum() / known.shape[1] * 4 / 2
+
+
+def order_energy(hidden: Sequence[Hidden], depths_m: Sequence[Float[Tensor, "_ _"]]) -> Tensor:
+    """What it costs that hidden points are not behind what hides them. depths_m: of every subject's points [T,P], along
+    the axis of the frame's camera."""
+    total = depths_m[0].new_zeros(())
+    for h in hidden:
+        gap = depths_m[h.behind][h.frames, h.points_behind] - depths_m[h.front][h.frames, h.points_front]
+        squares = (torch.relu(GAP_M - gap) / GAP_SIGMA_M).square()
+        total = total + (h.weights * geman_mcclure(squares, GAP_OUTLIER_SIGMAS)).sum() / 2
+    return total
 
 
 def held(evidence: Evidence, local: Tensor, betas: Tensor, known_place: Tensor | None) -> Evidence:

@@ -18,7 +18,7 @@ from torch import Tensor
 from kinema.body.skeleton import BODY_JOINT_COUNT
 from kinema.errors import InputError
 from kinema.extract.camera_motion import HEIGHT_M
-from kinema.extract.depth_order import Hidden, find_hidden, order_energy
+from kinema.extract.depth_order import Hidden, find_hidden
 from kinema.extract.fit_terms import (
     BETA_SIGMA,
     PITCH_SIGMA_RAD,
@@ -32,6 +32,7 @@ from kinema.extract.fit_terms import (
     held,
     limb_middles,
     limb_points,
+    order_energy,
     posed,
     subject_energy,
 )

@@ -150,7 +150,7 @@ class Change:
     """How a picture is moved: pixels x to `linear @ x + shift`, of which side x side are kept; `linear` may mirror."""
 
     linear: Float64[np.ndarray, "2 2"]
-    shift: Float64[np.ndarray, 2]
+    shift: Float64[np.ndarray, " 2"]
     zoom: float
     mirrored: bool
     side: int

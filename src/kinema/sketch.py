@@ -8,7 +8,6 @@ The format is described in `docs/control.md`.
 from __future__ import annotations
 
 import difflib
-import json
 import logging
 import math
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from jaxtyping import Float, UInt8
 
 from kinema.body.skeleton import PART_IDS, PARTS
 from kinema.errors import InputError
+from kinema.json_file import read_json
 
 Drag = tuple[str, tuple[float, float], tuple[float, float]]
 """Part name ("auto": the one under the start), start and end in pixels, x before y."""
@@ -153,12 +153,7 @@ def part_id(name: object, where: str) -> int:
 
 def _read(path: str | Path) -> dict:
     expected = "a JSON file of shapes, as docs/control.md describes"
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror or error})", expected) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(path, f"is no JSON ({error})", expected) from error
+    content = read_json(path, expected)
     if not isinstance(content, dict):
         raise InputError(path, f"holds a {type(content).__name__}", expected)
     return content

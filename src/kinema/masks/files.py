@@ -16,6 +16,7 @@ import numpy as np
 
 from kinema.atomic import atomic_path
 from kinema.errors import InputError
+from kinema.json_file import read_json
 from kinema.masks.time import resample
 from kinema.types import MaskSequence
 
@@ -96,10 +97,7 @@ def _read_json(path: Path) -> tuple[np.ndarray, tuple[str, ...], object]:
     from kinema.masks.polygons import read_polygons
 
     expected = "COCO's run-length codes, or outlines, as docs/masks.md describes"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(path, f"is no JSON ({error})", expected) from error
+    content = read_json(path, expected)
     if isinstance(content, list) and content and isinstance(content[0], dict) and "op" in content[0]:
         raise InputError(path, "is a recipe", expected, f"kinema masks edit MASKS --recipe {path} --out OUT")
     if isinstance(content, dict) and "polygons" in content:

@@ -17,6 +17,7 @@ import numpy as np
 
 from kinema.atomic import atomic_path
 from kinema.errors import InputError
+from kinema.json_file import read_json
 from kinema.masks.draft import Draft, begin
 from kinema.masks.operations import OPERATIONS
 from kinema.masks.parameters import REQUIRED, check, curve, from_text, nearest
@@ -53,12 +54,7 @@ def apply_recipe(masks: MaskSequence, recipe: Sequence[Step]) -> MaskSequence:
 def read_recipe(path: str | Path) -> Recipe:
     """Read a recipe. Raises InputError where it can't be read, or a step or parameter is not known."""
     expected = 'a JSON list of operations, as in [{"op": "shift", "x": 0.1}] (docs/masks.md)'
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror or error})", expected) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(path, f"is no JSON ({error})", expected) from error
+    content = read_json(path, expected)
     if not isinstance(content, list):
         raise InputError(path, f"holds a {type(content).__name__}", expected)
     steps = []

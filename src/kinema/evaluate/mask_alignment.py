@@ -1,0 +1,147 @@
+"""How well a video follows its masks: S_m, the mean overlap of the masks asked for with those seen (MVideo, equation 3).
+
+Input: a video, the masks that drove it, and a segmenter that is told where things are by boxes. Output: one number a
+clip. The paper starts SAM 2 from the true mask's box in every frame; starting from the first frame's alone, and following
+from there, asks more. Both are here. The segmenter's own mistakes are in the number: state the true video's beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from kinema.errors import InputError
+from kinema.extract.detection import Detector
+from kinema.extract.instances import box_of_mask
+from kinema.extract.keypoints import Keypoints
+from kinema.extract.observe import Sight, follow
+from kinema.extract.segmentation import Segmenter
+from kinema.types import MaskSequence
+
+LEAST_AREA = 0.005
+"""A thing counts from the first frame on in which its mask covers this share of the picture, 82 of 128 x 128 pixels."""
+Boxes = Literal["first", "every"]
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """What S_m is measured with; SAM 2 can be one."""
+
+    def track(
+        self, frames: UInt8[np.ndarray, "T H W 3"], boxes_px: Float32[np.ndarray, "N 4"]
+    ) -> Bool[np.ndarray, "T N H W"]:
+        """Masks of N things in all frames; boxes x0 y0 x1 y1 in the first one, right and lower edges outside."""
+        ...
+
+
+@runtime_checkable
+class Seeing(Detector, Segmenter, Protocol):
+    """What detects and segments."""
+
+
+class PerceptionTracker:
+    """mini-perception (or another that detects and segments) as a `Tracker`: it follows the thing that fits the box best.
+
+    What it sees of a video is remembered, so that several boxes, and other first frames, cost one look.
+    """
+
+    def __init__(self, perception: Seeing | None = None):
+        if perception is None:
+            from kinema.extract.mini_perception import shipped_perception
+
+            perception = shipped_perception()
+        self.perception: Seeing = perception
+
+    def track(
+        self, frames: UInt8[np.ndarray, "T H W 3"], boxes_px: Float32[np.ndarray, "N 4"]
+    ) -> Bool[np.ndarray, "T N H W"]:
+        sights = self._sights(frames)
+        masks = np.zeros((len(frames), len(boxes_px), *frames.shape[1:3]), bool)
+        chains = [c for c in follow(sights, max(frames.shape[1:3])) if c[0].frame == 0]
+        for n, box in enumerate(boxes_px):
+            overlap, chain = max(
+                ((box_iou(box, c[0].detection.box_px), c) for c in chains), key=lambda pair: pair[0], default=(0.0, [])
+            )
+            for sight in chain if overlap > 0 else []:
+                masks[sight.frame, n] = sight.mask
+        return masks
+
+    def _sights(self, frames: UInt8[np.ndarray, "T H W 3"]) -> list[list[Sight]]:
+        detections = self.perception.detect(frames)
+        nothing = Keypoints(np.zeros((0, 2), np.float32), np.zeros(0, np.float32))
+        rows = []
+        for t, (found, masks) in enumerate(zip(detections, self.perception.segment(frames, detections), strict=True)):
+            row = []
+            for detection, mask in zip(found, masks, strict=True):
+                if mask.any():
+                    middle = np.argwhere(mask).mean(0)[::-1] + 0.5
+                    row.append(Sight(t, detection, mask, nothing, middle, frames[t][mask].mean(0) / 255))
+            rows.append(row)
+        return rows
+
+
+def box_iou(a: Float32[np.ndarray, " 4"], b: Float32[np.ndarray, " 4"]) -> float:
+    """Intersection over union of two boxes x0 y0 x1 y1, 0-1."""
+    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    common = float(np.prod(np.maximum(sides, 0)))
+    return common / max(1e-6, float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - common)
+
+
+def mask_alignment(
+    video: UInt8[np.ndarray, "T H W 3"], masks: MaskSequence, tracker: Tracker, boxes: Boxes = "first"
+) -> float:
+    """S_m of one clip, 0-1, higher is better: the mean over its things and frames of intersection over union.
+
+    masks    of the video's length; of another size they are scaled to its
+    tracker  the segmenter
+    boxes    "first": a thing is followed from its box in the first frame that counts (see `LEAST_AREA`); "every": found
+             anew from its box in each frame, as in the paper. Frames without it count in "first" only: 1 where the
+             tracker sees none either, else 0 (as DAVIS has it, Perazzi et al. 2016).
+    nan where nothing counts. Raises InputError where the masks are not as long as the video. At least 30 clips.
+    """
+    if len(masks) != len(video):
+        raise InputError("masks", f"are {len(masks)} frames", f"{len(video)}, as the video has", "cut or resample them")
+    truth = scaled_masks(masks.masks, video.shape[1:3])
+    enough = truth.mean((2, 3)) >= LEAST_AREA
+    overlaps = _followed(video, truth, enough, tracker) if boxes == "first" else _anew(video, truth, enough, tracker)
+    return float(np.mean(overlaps)) if overlaps else float("nan")
+
+
+def _followed(video: np.ndarray, truth: np.ndarray, enough: np.ndarray, tracker: Tracker) -> list[float]:
+    overlaps, begins = [], np.where(enough.any(0), enough.argmax(0), -1)
+    for begin in sorted(set(begins.tolist()) - {-1}):
+        things = np.flatnonzero(begins == begin)
+        asked = np.stack([box_of_mask(truth[begin, n]) for n in things])
+        found = tracker.track(video[begin:], asked)
+        overlaps += [
+            mask_iou(truth[begin + t, n], found[t, k]) for t in range(len(found)) for k, n in enumerate(things)
+        ]
+    return overlaps
+
+
+def _anew(video: np.ndarray, truth: np.ndarray, enough: np.ndarray, tracker: Tracker) -> list[float]:
+    overlaps = []
+    for t in np.flatnonzero(enough.any(1)):
+        things = np.flatnonzero(enough[t])
+        found = tracker.track(video[t : t + 1], np.stack([box_of_mask(truth[t, n]) for n in things]))[0]
+        overlaps += [mask_iou(truth[t, n], mask) for n, mask in zip(things, found, strict=True)]
+    return overlaps
+
+
+def scaled_masks(masks: Bool[np.ndarray, "T N H W"], image_hw: tuple[int, ...]) -> Bool[np.ndarray, "T N h w"]:
+    """A pixel counts where half of it is covered."""
+    if masks.shape[2:] == tuple(image_hw):
+        return masks
+    size = (image_hw[1], image_hw[0])
+    flat = masks.reshape(-1, *masks.shape[2:])
+    small = np.stack([cv2.resize(m.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5 for m in flat])
+    return small.reshape(*masks.shape[:2], *image_hw)
+
+
+def mask_iou(a: Bool[np.ndarray, "H W"], b: Bool[np.ndarray, "H W"]) -> float:
+    """Intersection over union; 1 where both are empty."""
+    union = (a | b).sum()
+    return float((a & b).sum() / union) if union else 1.0

@@ -1,0 +1,235 @@
+"""Train the networks that judge videos: the grey segmenter on tracks of the procedural world.
+
+kinema train segmenter --capture cmu_train.npz --run runs/segmenter
+
+The segmenter sees a few frames in a row, starts from a box or a spoilt mask, and then from its own masks, as it will when
+it judges; so it learns to mend its own mistakes.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Float32, UInt8
+from torch import Tensor, nn
+
+from kinema.evaluate.grey_segmenter import (
+    SIDE_PX,
+    GreySegmenter,
+    SegmenterConfig,
+    SegmenterNet,
+    even_contrast,
+    filled_boxes,
+    save_segmenter,
+)
+from kinema.evaluate.mask_alignment import mask_alignment
+from kinema.extract.instances import box_of_mask
+from kinema.train.loop import LoopConfig, rng_for, train
+from kinema.train.perception_data import ClipPool, ClipSource, Frame, spoil_looks
+from kinema.types import MaskSequence
+
+TRACK_FRAMES = 17
+"""Of the clips that the segmenter learns from and is judged by: 2 s."""
+LEAST_PIXELS = 40
+"""A thing of fewer pixels in the first frame of a window is not learnt from."""
+BOX_SHARE, JITTER = 0.5, 0.06
+"""How many windows start from a box; how far its edges are off, as a share of its sides."""
+ZOOM, TURN_RAD, SHIFT = (0.75, 1.5), 0.15, 0.12
+"""How windows are moved: smallest and largest zoom, turn, and shift as a share of the side."""
+OVERLAP_WEIGHT = 1.0
+"""Of the soft overlap beside the cross-entropy."""
+
+
+@dataclass(frozen=True)
+class SegmenterTrainConfig:
+    """Train the grey segmenter. Run the same command again to go on after a stop."""
+
+    run: Path
+    """Folder for checkpoints and the log."""
+    capture: Path | None = None
+    """Human capture that moves the world's people (multi-clip npz); the few shipped clips without it."""
+    photographs: Path | None = None
+    """Folder of photographs for the world's backdrops."""
+    validation: Path | None = None
+    """Capture of other people for the numbers in the log."""
+    validation_photographs: Path | None = None
+    """Other photographs for them."""
+    validation_clips: int = 24
+    out: Path | None = None
+    """Where to write the finished weights (safetensors)."""
+    batch: int = 8
+    """Windows a step."""
+    window: int = 3
+    """Frames of a window."""
+    pool: int = 96
+    """Clips that windows are drawn from at a time."""
+    new_clips: int = 1
+    """Clips that are made a step."""
+    threads: int = 0
+    """CPU threads; 0 leaves torch's choice."""
+    model: SegmenterConfig = field(default_factory=SegmenterConfig)
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=4000, learning_rate=2e-3, decay=0.7, ema=0.998))
+
+
+@dataclass(frozen=True)
+class Window:
+    """W frames in a row of one thing, as the network sees them, and what it starts from.
+
+    grey   W + 1: the first is the frame before the window, or the first of the window again where it starts from a box
+    """
+
+    grey: Float32[np.ndarray, "W1 S S"]
+    masks: Bool[np.ndarray, "W S S"]
+    hint: Float32[np.ndarray, "S S"]
+    boxed: bool
+
+
+def draw_window(run: Sequence[Frame], rng: np.random.Generator) -> Window | None:
+    """W + 1 frames -> a window of one of their things, moved and spoilt; None where they show none."""
+    ids, counts = np.unique(run[1].subject_ids, return_counts=True)
+    large = ids[(ids > 0) & (counts >= LEAST_PIXELS)]
+    if not len(large):
+        return None
+    matrix = _placement(rng)
+    thing, seed = rng.choice(large), int(rng.integers(1 << 31))
+    flags = (rng.random() < 0.3) * np.arange(len(run))
+    pictures = np.stack(
+        [
+            spoil(
+                cv2.warpAffine(f.picture, matrix, (SIDE_PX, SIDE_PX), borderMode=cv2.BORDER_REFLECT_101), seed + int(k)
+            )
+            for f, k in zip(run, flags, strict=True)
+        ]
+    )
+    own = [(f.subject_ids == thing).astype(np.uint8) for f in run]
+    masks = np.stack([cv2.warpAffine(m, matrix, (SIDE_PX, SIDE_PX), flags=cv2.INTER_NEAREST) > 0 for m in own])
+    if not masks[1].any():
+        return None
+    boxed = bool(rng.random() < BOX_SHARE) or not masks[0].any()
+    hint = jittered_box(masks[1], rng) if boxed else spoilt_mask(masks[0], rng)
+    grey = even_contrast(pictures)
+    if boxed:
+        grey[0] = grey[1]
+    return Window(grey, masks[1:], hint, boxed)
+
+
+def _placement(rng: np.random.Generator) -> np.ndarray:
+    """2x3: mirror half of the windows; zoom, turn and shift all."""
+    zoom, turn = np.exp(rng.uniform(*np.log(ZOOM))), rng.uniform(-TURN_RAD, TURN_RAD)
+    linear = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    linear[:, 0] *= rng.choice((-1, 1))
+    middle = np.full(2, (SIDE_PX - 1) / 2)
+    shift = middle - linear @ middle + rng.uniform(-SHIFT, SHIFT, 2) * SIDE_PX
+    return np.column_stack([linear, shift])
+
+
+def spoil(picture: UInt8[np.ndarray, "S S 3"], seed: int) -> UInt8[np.ndarray, "S S 3"]:
+    """Other light and noise as mini-perception learns from, then often soft or oversharp, as generated frames are."""
+    rng = np.random.default_rng(seed)
+    spoilt = spoil_looks(np.ascontiguousarray(picture[..., rng.permutation(3)]), rng)
+    how = rng.random()
+    if how < 0.35:
+        return cv2.GaussianBlur(spoilt, (0, 0), rng.uniform(0.5, 2.0))
+    if how < 0.5:
+        soft = cv2.GaussianBlur(spoilt, (0, 0), 1.2)
+        return cv2.addWeighted(spoilt, 1 + (amount := rng.uniform(0.3, 1.2)), soft, -amount, 0)
+    return spoilt
+
+
+def jittered_box(mask: Bool[np.ndarray, "S S"], rng: np.random.Generator) -> Float32[np.ndarray, "S S"]:
+    box = box_of_mask(mask)
+    sides = np.tile(box[2:] - box[:2], 2)
+    moved = box + rng.uniform(-JITTER, JITTER, 4) * sides * (rng.random() < 0.5)
+    return filled_boxes(moved[None].astype(np.float32), mask.shape)[0]
+
+
+def spoilt_mask(mask: Bool[np.ndarray, "S S"], rng: np.random.Generator) -> Float32[np.ndarray, "S S"]:
+    """Shifted, grown or shrunk, with blobs put in or taken out, soft at the edge."""
+    spoilt = mask.astype(np.float32)
+    reach = int(rng.integers(0, 3))
+    if reach:
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+        spoilt = (cv2.dilate if rng.random() < 0.5 else cv2.erode)(spoilt, kernel)
+    for _ in range(int(rng.integers(0, 4))):
+        x, y = box_of_mask(mask).reshape(2, 2).T
+        middle = (int(rng.uniform(*x)), int(rng.uniform(*y)))
+        radius = int(rng.uniform(2, 3 + 0.2 * max(np.ptp(x), np.ptp(y))))
+        cv2.circle(spoilt, middle, radius, float(rng.random() < 0.4), -1)
+    shift = np.column_stack([np.eye(2), rng.uniform(-2, 2, 2)])
+    spoilt = cv2.warpAffine(spoilt, shift, (SIDE_PX, SIDE_PX))
+    return cv2.GaussianBlur(spoilt, (0, 0), rng.uniform(0.3, 1.5))
+
+
+def draw_windows(pool: ClipPool, config: SegmenterTrainConfig, step: int) -> list[Window]:
+    """The windows of a step."""
+    rng = rng_for(config.loop.seed, step)
+    windows: list[Window] = []
+    while len(windows) < config.batch:
+        runs = pool.draw(step, config.batch - len(windows), config.window + 1, rng)
+        windows += [w for run in runs if (w := draw_window(run, rng)) is not None]
+    return windows
+
+
+def segmenter_loss(net: SegmenterNet, windows: Sequence[Window]) -> Float[Tensor, ""]:
+    """Cross-entropy and soft overlap of every frame; from the second on the network starts from its own masks."""
+    grey = torch.from_numpy(np.stack([w.grey for w in windows]))
+    truth = torch.from_numpy(np.stack([w.masks for w in windows])).float()
+    hint = torch.from_numpy(np.stack([w.hint for w in windows]))[:, None]
+    boxed = torch.tensor([w.boxed for w in windows]).float()
+    losses = []
+    for t in range(truth.shape[1]):
+        logits = net(grey[:, [t + 1, t]], hint, boxed * (t == 0))
+        share = logits.sigmoid()
+        common, both = (share * truth[:, t]).sum((1, 2)), (share + truth[:, t]).sum((1, 2))
+        overlap = (common + 1) / (both - common + 1)
+        losses.append(F.binary_cross_entropy_with_logits(logits, truth[:, t]) + OVERLAP_WEIGHT * (1 - overlap).mean())
+        hint = share.detach()[:, None]
+    return torch.stack(losses).mean()
+
+
+def held_out_tracks(world: ClipSource, clips: int) -> list[tuple[np.ndarray, MaskSequence]]:
+    """(frames, masks of all things) of the first clips of the held-out world."""
+    made = [world.sample(number, frames=TRACK_FRAMES) for number in range(clips)]
+    return [(clip.video.frames, masks_of(clip.subject_ids, [s.label for s in clip.scene.subjects])) for clip in made]
+
+
+def masks_of(subject_ids: UInt8[np.ndarray, "T H W"], labels: Sequence[str], fps: float = 8.0) -> MaskSequence:
+    """Ids 1, 2, ... of things -> their masks."""
+    numbers = np.arange(1, len(labels) + 1, dtype=np.uint8)[:, None, None]
+    return MaskSequence(subject_ids[:, None] == numbers, tuple(labels), fps)
+
+
+def train_segmenter(config: SegmenterTrainConfig) -> Path:
+    """Train, resume or finish; -> the path of the weights."""
+    from kinema.world.sampler import World
+
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    world = World.load(config.capture, config.photographs, "train")
+    pool = ClipPool(world, config.pool, config.new_clips, config.loop.seed * 1_000_000, TRACK_FRAMES)
+    held_out = held_out_tracks(
+        World.load(config.validation, config.validation_photographs, "test"), config.validation_clips
+    )
+    torch.manual_seed(config.loop.seed)
+    net = SegmenterNet(config.model).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        assert isinstance(model, SegmenterNet)
+        tracker = GreySegmenter(copy.deepcopy(model))
+        return {
+            f"iou_{boxes}": float(np.nanmean([mask_alignment(f, m, tracker, boxes) for f, m in held_out]))
+            for boxes in ("first", "every")
+        }
+
+    train(net, lambda step: segmenter_loss(net, draw_windows(pool, config, step)), config.loop, config.run, evaluate)
+    out = config.out or config.run / "segmenter.safetensors"
+    save_segmenter(net, out, {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)})
+    return out

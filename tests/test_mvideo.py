@@ -260,7 +260,7 @@ def test_anchoring_stops_drift_and_leaves_the_first_clip():
     [
         ({"seconds": 0.0}, "seconds"),
         ({"seconds": float("nan")}, "seconds"),
-        ({"seconds": 1e9}, "3600"),
+        ({"seconds": 1e9}, "2400"),
         ({"seed": -1}, "0 or more"),
         ({"prompt": " "}, "say what"),
         ({"masks": MaskSequence(np.zeros((3, 1, 4, 4), bool), ("it",), 8.0)}, "show nothing"),

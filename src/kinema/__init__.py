@@ -11,29 +11,34 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kinema.body.model import BodyModel, joints, load_body
     from kinema.errors import InputError
+    from kinema.masks.files import read_masks, write_masks
     from kinema.motion_io import load_motion, save_motion
+    from kinema.mvideo import Animation, animate
     from kinema.optimize.diagnosis import diagnose, plot_diagnosis
     from kinema.optimize.optimizer import refine
     from kinema.optimize.retarget import retarget
     from kinema.render.control_maps import render_maps
     from kinema.revision import GenerationResult, generate
     from kinema.sketch import Sketch, load_sketch
-    from kinema.types import BodyMotion, Cameras, ControlMaps, ObjectMotion, Scene, Subject, Video
+    from kinema.types import BodyMotion, Cameras, ControlMaps, MaskSequence, ObjectMotion, Scene, Subject, Video
 
     __version__: str
 
 _HOME = {
+    "Animation": "kinema.mvideo",
     "BodyModel": "kinema.body.model",
     "BodyMotion": "kinema.types",
     "Cameras": "kinema.types",
     "GenerationResult": "kinema.revision",
     "ControlMaps": "kinema.types",
     "InputError": "kinema.errors",
+    "MaskSequence": "kinema.types",
     "ObjectMotion": "kinema.types",
     "Scene": "kinema.types",
     "Sketch": "kinema.sketch",
     "Subject": "kinema.types",
     "Video": "kinema.types",
+    "animate": "kinema.mvideo",
     "diagnose": "kinema.optimize.diagnosis",
     "generate": "kinema.revision",
     "joints": "kinema.body.model",
@@ -41,25 +46,30 @@ _HOME = {
     "load_motion": "kinema.motion_io",
     "load_sketch": "kinema.sketch",
     "plot_diagnosis": "kinema.optimize.diagnosis",
+    "read_masks": "kinema.masks.files",
     "refine": "kinema.optimize.optimizer",
     "render_maps": "kinema.render.control_maps",
     "retarget": "kinema.optimize.retarget",
     "save_motion": "kinema.motion_io",
+    "write_masks": "kinema.masks.files",
 }
 
 __all__ = [
+    "Animation",
     "BodyModel",
     "BodyMotion",
     "Cameras",
     "ControlMaps",
     "GenerationResult",
     "InputError",
+    "MaskSequence",
     "ObjectMotion",
     "Scene",
     "Sketch",
     "Subject",
     "Video",
     "__version__",
+    "animate",
     "diagnose",
     "generate",
     "joints",
@@ -67,10 +77,12 @@ __all__ = [
     "load_motion",
     "load_sketch",
     "plot_diagnosis",
+    "read_masks",
     "refine",
     "render_maps",
     "retarget",
     "save_motion",
+    "write_masks",
 ]
 
 

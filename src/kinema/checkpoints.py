@@ -23,6 +23,8 @@ PMP_WEIGHTS = ASSETS / "motion_prior" / "pmp.safetensors"
 
 MINI_SVD = ASSETS / "mini_svd"
 """The shipped video model, in diffusers' folder layout, and its motion adapter; `docs/mini_svd.md`."""
+MINI_COGVIDEOX = ASSETS / "mini_cogvideox"
+"""The shipped model of long videos, in diffusers' folder layout, with its adapter in `adapter`; `docs/mvideo.md`."""
 WORLD_MOTION = ASSETS / "world_motion" / "world_motion.npz"
 """A few captured clips, so that the procedural world runs without a capture file."""
 

@@ -1,8 +1,8 @@
 """The command line: one function a verb; tyro makes the flags from its signature and the help from its docstring.
 
-The verbs for motion are here, those for video in `cli_video.py`, for masks in `cli_masks.py`, those that train in
-`cli_train.py`. Heavy modules are imported inside the verbs, so that `kinema --help` answers at once. What a user got
-wrong is printed without a traceback and ends with status 2; control-C ends with 130.
+The verbs for motion are here, those for video in `cli_video.py` and `cli_mvideo.py`, for masks in `cli_masks.py`, those
+that train in `cli_train.py`. Heavy modules are imported inside the verbs, so that `kinema --help` answers at once. What a
+user got wrong is printed without a traceback and ends with status 2; control-C ends with 130.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tyro.extras import SubcommandApp
 
 from kinema.atomic import clean_up_when_told_to_stop
 from kinema.cli_masks import MASKS_COMMANDS, mask
+from kinema.cli_mvideo import animate
 from kinema.cli_train import TRAINABLE, train_command
 from kinema.cli_video import evaluate, generate, sample
 from kinema.console import (
@@ -37,6 +38,7 @@ from kinema.console import (
     option,
     parse_frames,
     parse_size,
+    said_once,
     say,
     with_progress,
     working,
@@ -44,8 +46,9 @@ from kinema.console import (
 from kinema.errors import InputError
 
 MapName = Literal["parts", "mask", "depth", "normals", "openpose", "shaded"]
-DESCRIPTION = """Direct the motion in video diffusion: animate a picture, mend motion, draw control videos.
+DESCRIPTION = """Direct the motion in video diffusion: animate a picture or masks, mend motion, draw control videos.
 $ kinema generate photo.jpg --out video.mp4 --prompt "a man waves" --drag right_hand 60,70 40,30
+$ kinema animate tiger/ --out tiger.mp4 --prompt "a tiger runs through snow" --seconds 12
 $ kinema refine capture.bvh --out clean.npz --prompt "a man walks"
 $ kinema render clean.npz --out parts.mp4 --map parts
 """
@@ -240,7 +243,7 @@ def doctor() -> None:
         raise SystemExit(1)
 
 
-COMMANDS = (generate, refine, render, diagnose, convert, retarget, evaluate, mask, doctor)
+COMMANDS = (generate, animate, refine, render, diagnose, convert, retarget, evaluate, mask, doctor)
 
 
 def listed(command: Callable, asked: Sequence[str]) -> str | None:
@@ -272,6 +275,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one command. Raises SystemExit with the status: 0 done, 1 not ready, 2 a user's mistake, 130 stopped."""
     argv = sys.argv[1:] if argv is None else argv
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
+    handler.addFilter(said_once())
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     clean_up_when_told_to_stop()
     try:

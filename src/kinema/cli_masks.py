@@ -56,7 +56,7 @@ def mask(
         found = extract_masks(clip, object)
     write_masks(found, out)
     say(f"{out}: {_described(found)}")
-    _say_findings(lint_masks(found, fps=fps))
+    say_findings(lint_masks(found, fps=fps))
 
 
 def edit(
@@ -202,7 +202,7 @@ def lint(
     if json:
         sys.stdout.write(_as_json(found) + "\n")
     elif found:
-        _say_findings(found)
+        say_findings(found)
     else:
         say(f"{masks}: nothing is wrong")
     if mend:
@@ -219,8 +219,6 @@ def _check_masks_out(out: Path) -> None:
     from kinema.masks.files import MASK_SUFFIXES
 
     check_output(out, MASK_SUFFIXES)
-    if not out.suffix and out.exists():
-        raise InputError(out, "exists already", "the name of a folder to make")
 
 
 def _check_above_0(name: str, value: float) -> None:
@@ -252,7 +250,8 @@ def _video_behind(masks: MaskSequence, path: Path) -> Video:
     return clip
 
 
-def _say_findings(found: Sequence[Finding]) -> None:
+def say_findings(found: Sequence[Finding], err: bool = False) -> None:
+    """A table of them; nothing where there are none."""
     from rich.table import Table
 
     from kinema.masks.recipe import as_text
@@ -266,7 +265,7 @@ def _say_findings(found: Sequence[Finding]) -> None:
             "must" if f.must else "may", str(f.frame), f.label or "the clip", f"{f.code}: {f.sentence}",
             f"{f.mend}\n{steps}" if steps else f.mend,
         )  # fmt: skip
-    Console().print(table)
+    Console(stderr=err).print(table)
 
 
 def _as_json(found: Sequence[Finding]) -> str:

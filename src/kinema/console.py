@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -43,6 +44,8 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
         raise InputError(path, found, expected=f"one of {', '.join(s or 'a folder' for s in suffixes)}")
     if path.suffix and path.is_dir():
         raise InputError(path, "is a folder", expected="the name of a file to write")
+    if not path.suffix and path.exists():
+        raise InputError(path, "exists already", "the name of a folder to make")
     if not path.parent.is_dir():
         raise InputError(path, "its folder does not exist", mend=f"mkdir -p {path.parent}")
     if not os.access(path.parent, os.W_OK):
@@ -92,6 +95,20 @@ def describe(motion: BodyMotion) -> str:
 def count_frames(frames: int) -> str:
     """'64 frames', '1 frame'."""
     return f"{frames} frame{'' if frames == 1 else 's'}"
+
+
+def said_once() -> Callable[[logging.LogRecord], bool]:
+    """A filter for a log handler: a warning that comes again, as with every clip of a video, is not said again."""
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        new = record.getMessage() not in said
+        said.add(record.getMessage())
+        return new
+
+    return is_new
 
 
 def say(message: str, err: bool = False) -> None:

@@ -15,12 +15,13 @@ import json
 import logging
 import math
 import tempfile
+import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -28,12 +29,18 @@ from jaxtyping import Float, UInt8
 from kinema.atomic import atomic_path
 from kinema.errors import InputError
 from kinema.evaluate.seams import Seam, measure_seam
-from kinema.reinforce.cogvideox import ClipSettings
+from kinema.masks.compose import fit as fit_masks
+from kinema.masks.files import read_masks
+from kinema.presets import clip_model, find_clip_preset
+from kinema.reinforce.cogvideox import SHAPE_TOLERANCE, ClipSettings
 from kinema.stages import digest
 from kinema.types import MaskSequence, Video
 from kinema.video import write_video
 
-LONGEST_S = 3600.0
+LONGEST_S = 2400.0
+Fit = Literal["crop", "pad"]
+MOST_WORDS = 8
+"""Of a prompt, that are listed in a warning."""
 Progress = Callable[[str, int, int], None]
 """Called with what is done, how much of it, and how much there is."""
 log = logging.getLogger(__name__)
@@ -76,39 +83,50 @@ class Look:
 
 
 def animate(
-    masks: MaskSequence | None,
+    masks: MaskSequence | str | Path | None,
     prompt: str,
     seconds: float = 12.0,
     seed: int = 42,
+    preset: str = "mini-cogvideox",
     *,
-    backbone: ClipModel,
-    out: Path | None = None,
+    backbone: ClipModel | None = None,
+    out: str | Path | None = None,
     anchored: bool = False,
+    fit: Fit | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Animation:
     """Make a video in which things move as the masks do and look as the prompt says.
 
-    masks     at any rate, of the video's shape; where they end, the prompt goes on alone; None: the prompt alone
+    masks     or a file or folder of them, at any rate; where they end, the prompt goes on alone; None: the prompt alone
+    preset    which model; it is read once
+    backbone  a loaded one instead
     out       .mp4, or a folder for PNG files, to which frames go as they are made; its clips stay in NAME.clips beside it.
               None: all of the frames come back in memory
     anchored  give every clip the mean and deviation of the first one's colours: against drift, for scenes that stay
+    fit       what to do with masks that have not the video's shape: "crop" or "pad" them; None: refuse them
     Raises InputError; finished clips are kept.
     """
-    clip = backbone.clip
-    count = _checked_count(masks, prompt, seconds, seed, clip.fps)
+    clip = find_clip_preset(preset).clip if backbone is None else backbone.clip
+    count = frame_count(seconds, clip.fps)
+    masks = read_masks(masks) if isinstance(masks, str | Path) else masks
+    masks = None if masks is None else shaped(masks, clip.size, fit)
+    _check(masks, prompt, seed)
+    _say_what_is_left_out(masks, prompt, seconds, clip.fps)
+    out = None if out is None else Path(out)
     if out is not None and not out.parent.is_dir():
         raise InputError(out, "its folder does not exist", mend=f"mkdir -p {out.parent}")
+    model = clip_model(find_clip_preset(preset)) if backbone is None else backbone
     seams: list[Seam] = []
     with ExitStack() as stack:
-        folder = out.with_name(f"{out.stem}.clips") if out else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        made = clips(masks, prompt, count, seed, backbone, folder, anchored, progress)
+        folder = clips_folder(out) if out else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        made = clips(masks, prompt, count, seed, model, folder, anchored, progress)
         frames = joined(made, count, seams)
         video = None
         if out is None:
             video = Video(np.stack(list(frames)), clip.fps)
         else:
             write_video(frames, out, clip.fps)
-            _write_record(folder, prompt, seed, seconds, anchored, backbone, seams)
+            _write_record(folder, masks, prompt, seed, seconds, anchored, model, seams)
     return Animation(video, out, count, clip.fps, tuple(seams))
 
 
@@ -164,6 +182,44 @@ def joined(
             return
 
 
+def clips_folder(out: Path) -> Path:
+    """Where the finished clips of a video lie."""
+    return out.with_name(f"{out.stem}.clips")
+
+
+def frame_count(seconds: float, fps: float) -> int:
+    """Frames of a video of so many seconds. Raises InputError."""
+    if not (math.isfinite(seconds) and 1 / fps <= seconds <= LONGEST_S):
+        raise InputError("seconds", f"are {seconds!r}", f"{1 / fps:g} to {LONGEST_S:g}")
+    return round(seconds * fps)
+
+
+def shaped(masks: MaskSequence, size: tuple[int, int], fit: Fit | None) -> MaskSequence:
+    """Masks of the shape of (width, height), in the middle; such as have it already are as they came.
+
+    fit  "crop" cuts what is too wide or too high, "pad" puts nothing beside it; None raises InputError
+    """
+    height, width = masks.masks.shape[2:]
+    ratio = (width / height) / (size[0] / size[1])
+    if abs(ratio - 1) <= SHAPE_TOLERANCE:
+        return masks
+    if fit is None:
+        raise InputError(
+            "masks", f"are {width}x{height}, the video is {size[0]}x{size[1]}", "the same shape",
+            "--fit crop cuts what is too wide or too high, --fit pad leaves room beside it",
+        )  # fmt: skip
+    sides, left_out = ("width", 1 - 1 / ratio) if ratio > 1 else ("height", 1 - ratio)
+    done = f"cut, {left_out:.0%} of the {sides}" if fit == "crop" else "made smaller, with room beside them"
+    log.warning("the masks are %dx%d, the video %dx%d: they are %s", width, height, *size, done)
+    return fit_masks(masks, (size[1], size[0]), cover=fit == "crop")
+
+
+def is_foreign(word: str) -> bool:
+    """Whether it has letters or signs that are not English, accents aside: the text encoders were made for English."""
+    plain = unicodedata.normalize("NFKD", word)
+    return any(not c.isascii() and unicodedata.category(c)[0] in "LS" for c in plain)
+
+
 def clip_seed(seed: int, number: int) -> int:
     """The seed of a clip: another one for each, whatever came before."""
     return int(np.random.default_rng([seed, number]).integers(1 << 63))
@@ -196,24 +252,31 @@ def matched(frames: UInt8[np.ndarray, "T H W 3"], look: Look) -> UInt8[np.ndarra
     return new
 
 
-def _checked_count(masks: MaskSequence | None, prompt: str, seconds: float, seed: int, fps: float) -> int:
-    """How many frames are asked for. Raises InputError where that, or what they should show, cannot be used."""
-    if not (math.isfinite(seconds) and 1 / fps <= seconds <= LONGEST_S):
-        raise InputError("seconds", f"are {seconds!r}", f"{1 / fps:g} to {LONGEST_S:g}")
+def _check(masks: MaskSequence | None, prompt: str, seed: int) -> None:
+    """Raises InputError where nothing says what the video should show."""
     if seed < 0:
         raise InputError("seed", f"is {seed}", "0 or more")
-    if masks is None:
-        if not prompt.strip():
-            raise InputError("prompt", "is empty, and there are no masks", mend="say what the video shows")
-        return round(seconds * fps)
-    if not masks.masks.any():
+    if masks is None and not prompt.strip():
+        raise InputError("prompt", "is empty, and there are no masks", mend="say what the video shows")
+    if masks is not None and not masks.masks.any():
         raise InputError("masks", "show nothing in any frame", mend="leave them out, and the prompt goes alone")
+
+
+def _say_what_is_left_out(masks: MaskSequence | None, prompt: str, seconds: float, fps: float) -> None:
+    foreign = [word for word in prompt.split() if is_foreign(word)]
+    if foreign:
+        found = ", ".join(foreign[:MOST_WORDS]) + (", ..." if len(foreign) > MOST_WORDS else "")
+        log.warning("the prompt has words that the model does not know, which reads English: %s", found)
+    if masks is None:
+        return
     lasts = len(masks) / masks.fps
     if lasts > seconds + 1 / fps:
-        log.warning("the masks last %g s; what comes after %g s is not used", lasts, seconds)
+        log.warning("the masks last %.3g s; what comes after %g s is not used", lasts, seconds)
     elif lasts < seconds - 1 / fps:
-        log.warning("the masks end after %g s; from there on the prompt goes alone", lasts)
-    return round(seconds * fps)
+        log.warning(
+            "the masks end after %.3g s; from there on the prompt goes alone (kinema masks edit: loop seconds=%g)",
+            lasts, seconds,
+        )  # fmt: skip
 
 
 def _save_clip(path: Path, key: str, frames: UInt8[np.ndarray, "T H W 3"]) -> None:
@@ -234,13 +297,21 @@ def _load_clip(path: Path, key: str) -> UInt8[np.ndarray, "T H W 3"] | None:
 
 
 def _write_record(
-    folder: Path, prompt: str, seed: int, seconds: float, anchored: bool, backbone: ClipModel, seams: list[Seam]
+    folder: Path,
+    masks: MaskSequence | None,
+    prompt: str,
+    seed: int,
+    seconds: float,
+    anchored: bool,
+    backbone: ClipModel,
+    seams: list[Seam],
 ) -> None:
     """What repeats the video, and its seams."""
     import kinema
 
     record = {
         "kinema": kinema.__version__,
+        "masks": None if masks is None else {"labels": masks.labels, "fps": masks.fps, "digest": digest(masks.masks)},
         "prompt": prompt,
         "seed": seed,
         "seconds": seconds,

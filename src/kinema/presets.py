@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from kinema.checkpoints import MINI_SVD
+from kinema.checkpoints import MINI_COGVIDEOX, MINI_SVD
 from kinema.errors import InputError
+from kinema.reinforce.cogvideox import ClipSettings
 
 if TYPE_CHECKING:
     from kinema.reinforce.backbone import Backbone
+    from kinema.reinforce.cogvideox import CogVideoX
 
 Start = Literal["reposed", "noise"]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,5 +90,94 @@ def find_preset(name: str) -> Preset:
 
 @cache
 def backbone(preset: Preset) -> Backbone:
+    """The preset's model, read once."""
+    return preset.load()
+
+
+@dataclass(frozen=True)
+class ClipPreset:
+    """A model that makes long videos clip by clip (MVideo), and how it is sampled.
+
+    folder   in diffusers' layout; None: the user's own, which the hub has as `source`
+    adapter  what makes it see masks and the clip before
+    sampler  None: the folder's own
+    on_gpu   in which numbers it runs there: those that it was trained in
+    """
+
+    name: str
+    folder: Path | None
+    adapter: Path | None
+    clip: ClipSettings
+    sampler: Literal["ddim", "dpm"] | None = None
+    on_gpu: Literal["float16", "bfloat16", "float32"] = "float32"
+    source: str = ""
+
+    def load(self) -> CogVideoX:
+        """Read the weights: on a CPU bfloat16 where that is quick, else float32. Raises InputError."""
+        import torch
+
+        from kinema.precision import quick_dtype
+        from kinema.reinforce.cogvideox import load_cogvideox
+
+        assert self.folder is not None, "find_clip_preset gives it one"
+        if not (self.folder / "transformer").is_dir():
+            raise InputError(self.folder, "is no model folder", "one that holds transformer, vae and scheduler")
+        if self.adapter is None:
+            log.warning("%s has no adapter: it sees the prompt alone, neither masks nor the clip before", self.name)
+        on_gpu = torch.cuda.is_available()
+        dtype, device = (getattr(torch, self.on_gpu), "cuda") if on_gpu else (quick_dtype("cpu"), "cpu")
+        return load_cogvideox(self.folder, self.adapter, dtype, device, self.clip, self.sampler)
+
+
+CLIP_PRESETS: dict[str, ClipPreset] = {
+    "mini-cogvideox": ClipPreset(
+        name="mini-cogvideox",
+        folder=MINI_COGVIDEOX,
+        adapter=MINI_COGVIDEOX / "adapter",
+        clip=ClipSettings(frames=17, size=(128, 128), small_size=(64, 64), steps=15, guidance=2.0),
+    ),
+    "cogvideox-2b": ClipPreset(
+        name="cogvideox-2b",
+        folder=None,
+        adapter=None,
+        clip=ClipSettings(),
+        sampler="ddim",
+        on_gpu="float16",
+        source="zai-org/CogVideoX-2b",
+    ),
+    "cogvideox-5b": ClipPreset(
+        name="cogvideox-5b",
+        folder=None,
+        adapter=None,
+        clip=ClipSettings(),
+        sampler="dpm",
+        on_gpu="bfloat16",
+        source="zai-org/CogVideoX-5b",
+    ),
+}
+
+
+def find_clip_preset(name: str, folder: Path | None = None, adapter: Path | None = None) -> ClipPreset:
+    """A preset; with a folder or an adapter of the user's instead of its own, where given.
+
+    A model folder comes with no adapter but the given one. Raises InputError for an unknown name, and where there is no
+    folder.
+    """
+    if name not in CLIP_PRESETS:
+        raise InputError("preset", f"is {name!r}", expected="one of " + ", ".join(CLIP_PRESETS))
+    preset = CLIP_PRESETS[name]
+    if folder is not None:
+        return replace(preset, folder=folder, adapter=adapter)
+    if preset.folder is None:
+        own = preset.source.rpartition("/")[2]
+        raise InputError(
+            f"preset {name}", "comes without weights", f"the folder of {preset.source}, in safetensors",
+            f"hf download {preset.source} --local-dir {own}; then --model {own}",
+        )  # fmt: skip
+    return preset if adapter is None else replace(preset, adapter=adapter)
+
+
+@cache
+def clip_model(preset: ClipPreset) -> CogVideoX:
     """The preset's model, read once."""
     return preset.load()

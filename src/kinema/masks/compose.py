@@ -48,12 +48,15 @@ def compose(
     return MaskSequence(np.concatenate(layers, 1), _told_apart(labels), rate)
 
 
-def fit(masks: MaskSequence, hw: tuple[int, int]) -> MaskSequence:
-    """The same masks in a picture of another size: as large as they fit, in the middle, not distorted."""
+def fit(masks: MaskSequence, hw: tuple[int, int], cover: bool = False) -> MaskSequence:
+    """The same masks in a picture of another size, in the middle, not distorted.
+
+    cover  as small as they cover it, what is beyond its edges being cut; else as large as they fit into it
+    """
     height, width = masks.masks.shape[2:]
     if (height, width) == hw:
         return masks
-    ratio = min(hw[0] / height, hw[1] / width)
+    ratio = (max if cover else min)(hw[0] / height, hw[1] / width)
     matrix = np.diag([ratio, ratio, 1.0])
     matrix[:2, 2] = (hw[1] - ratio * width) / 2, (hw[0] - ratio * height) / 2
     everything = np.ones(len(masks.labels), bool)

@@ -338,7 +338,9 @@ def _autoencoder_class(folder: Path) -> Any:
     from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 
-    known = {model.__name__: model for model in (AutoencoderKLCogVideoX, AutoencoderKLWan)}
+    from kinema.reinforce.video_autoencoder import FourFrameAutoencoder
+
+    known = {model.__name__: model for model in (AutoencoderKLCogVideoX, AutoencoderKLWan, FourFrameAutoencoder)}
     return _named_in(folder / "vae" / "config.json", known)
 
 

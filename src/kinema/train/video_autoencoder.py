@@ -1,0 +1,155 @@
+"""Make the video autoencoder of `mini-cogvideox`: its encoder set, its decoder trained on from mini-svd's.
+
+kinema train video-autoencoder --capture cmu_train.npz --photographs photos/ --run runs/video_ae --out mini_cogvideox/vae/
+
+The encoder is the first principal components of blocks of pixels, so the latents are known before anything is trained, and
+a transformer can be trained on them while the decoder still is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from kinema.checkpoints import MINI_SVD
+from kinema.precision import pick_precision
+from kinema.reinforce.video_autoencoder import BLOCK, FourFrameAutoencoder
+from kinema.train.loop import LoopConfig, rng_for, train
+from kinema.world.sampler import World
+
+FRAMES = 9
+"""Frames of a clip that a step sees."""
+COMPONENT_CLIPS, EVALUATION_CLIPS = 200, 24
+
+
+@dataclass(frozen=True)
+class VideoAutoencoderTrainConfig:
+    """Train the video autoencoder of mini-cogvideox. Run the same command again to go on after a stop."""
+
+    run: Path
+    """Folder for checkpoints and the log."""
+    capture: Path | None = None
+    """Human capture to move the world's people (multi-clip npz); default: the few shipped clips."""
+    photographs: Path | None = None
+    """Folder of pictures to use as backdrops."""
+    out: Path | None = None
+    """Folder for the finished weights, in diffusers' layout."""
+    start: Path | None = None
+    """Folder with weights to go on from; its encoder stays as it is."""
+    pictures: Path = MINI_SVD / "vae"
+    """Folder of the autoencoder for pictures to begin with, where there is no start."""
+    clips: int = 1
+    """Clips a step, nine frames of each; more make a step slower and its direction surer."""
+    threads: int = 0
+    """CPU threads; 0 leaves torch's choice."""
+    device: str = "auto"
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(steps=6000, learning_rate=5e-4, decay=0.85, weight_decay=0)
+    )
+
+
+def make_video_autoencoder(
+    pictures: Path, clips: Float[Tensor, "B 3 T H W"], channels: int = 16
+) -> FourFrameAutoencoder:
+    """With the principal components of `clips`, and the decoder of a trained autoencoder for pictures."""
+    from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+
+    tiny = AutoencoderTiny.from_pretrained(pictures, torch_dtype=torch.float32)
+    config = tiny.config
+    model = FourFrameAutoencoder(
+        channels,
+        picture_channels=config.latent_channels,
+        picture_width=config.decoder_block_out_channels[0],
+        picture_blocks=config.num_decoder_blocks,
+    )
+    model.decoder.load_state_dict(tiny.decoder.state_dict())
+    _set_components(model, clips)
+    _set_unfolding(model, tiny, clips)
+    return model
+
+
+@torch.no_grad()
+def _set_components(model: FourFrameAutoencoder, clips: Float[Tensor, "B 3 T H W"]) -> None:
+    """The k-th component is divided by the root of its deviation: half way to white, as in `train.autoencoder`."""
+    channels, usable = model.encoder.out_channels, clips[:, :, 1:]
+    batch, _, frames, height, width = usable.shape
+    f, h, w = BLOCK
+    blocks = usable.reshape(batch, 3, frames // f, f, height // h, h, width // w, w).permute(0, 2, 4, 6, 1, 3, 5, 7)
+    blocks = blocks.reshape(-1, 3 * f * h * w).double()
+    mean = blocks.mean(0)
+    variances, components = torch.linalg.eigh((blocks - mean).T @ (blocks - mean) / len(blocks))
+    components, deviation = components.flip(1).T[:channels], variances.flip(0)[:channels].sqrt()
+    scaled = components / (deviation * deviation.mean()).sqrt()[:, None]  # the latents' mean square is 1
+    model.encoder.weight.copy_(scaled.reshape(channels, 3, f, h, w))
+    model.encoder.bias.copy_(-(scaled @ mean))  # type: ignore[union-attr]
+
+
+@torch.no_grad()
+def _set_unfolding(model: FourFrameAutoencoder, tiny: Any, clips: Float[Tensor, "B 3 T H W"]) -> None:
+    """The linear map, by least squares, from latents to those that the decoder for pictures knows."""
+    latents, pictures = [], []
+    for clip in clips:
+        latents.append(model.encode(clip[None]).latent_dist.mode()[0, :, 1:].flatten(1).T)
+        of_frames = tiny.encoder(clip[:, 1:].transpose(0, 1)).unflatten(0, (-1, BLOCK[0]))
+        pictures.append(of_frames.flatten(1, 2).transpose(0, 1).flatten(1).T)
+    given = torch.cat(latents)
+    given = torch.cat([given, torch.ones(len(given), 1)], 1).double()
+    found = torch.linalg.lstsq(given, torch.cat(pictures).double()).solution
+    model.unfold.weight.copy_(found[:-1].T[..., None, None, None])
+    model.unfold.bias.copy_(found[-1])  # type: ignore[union-attr]
+
+
+def clips_of(world: World, step: int, count: int, seed: int, frames: int = FRAMES) -> Float[Tensor, "B 3 T H W"]:
+    """128x128 in -1..1, a pure function of the step."""
+    rng = rng_for(seed, step)
+    videos = np.stack([world.sample(int(rng.integers(1 << 31)), frames).video.frames for _ in range(count)])
+    return torch.from_numpy(videos).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+
+
+def train_video_autoencoder(config: VideoAutoencoderTrainConfig) -> Path:
+    """-> the folder with the finished weights (or the run, where `out` is not given)."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = torch.device(config.device.replace("auto", "cuda" if torch.cuda.is_available() else "cpu"))
+    world, precision = World.load(config.capture, config.photographs), pick_precision("auto", device)
+    torch.manual_seed(config.loop.seed)
+    if config.start:
+        model = FourFrameAutoencoder.from_pretrained(config.start, torch_dtype=torch.float32)
+    else:
+        model = make_video_autoencoder(config.pictures, clips_of(world, 0, COMPONENT_CLIPS, config.loop.seed + 1))
+    model.to(device)
+    model.requires_grad_(True)
+    model.encoder.requires_grad_(False)
+
+    def loss(step: int) -> Tensor:
+        clips = clips_of(world, step, config.clips, config.loop.seed).to(device)
+        with torch.no_grad():
+            latents = model.encode(clips).latent_dist.mode()
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            error = model.decode(latents).sample.float() - clips
+        return error.abs().mean() + 2 * error.square().mean()
+
+    test = World(world.clips, [], "test")
+    held_out = torch.cat([clips_of(test, k, 1, 0, 17) for k in range(EVALUATION_CLIPS)]).to(device)
+
+    @torch.no_grad()
+    def evaluate(model: FourFrameAutoencoder) -> dict[str, float]:
+        latents = [model.encode(clip[None]).latent_dist.mode() for clip in held_out]
+        videos = torch.cat([model.decode(z).sample for z in latents]).clamp(-1, 1)
+        mse = F.mse_loss(videos, held_out, reduction="none").mean((1, 3, 4)) / 4
+        return {
+            "psnr_db": float(-10 * mse.log10().mean()),
+            "latent_rms": float(torch.cat(latents).square().mean() ** 0.5),
+        }
+
+    train(model, loss, config.loop, config.run, evaluate, evaluate_every=config.loop.checkpoint_every)
+    if config.out:
+        model.half().save_pretrained(config.out, safe_serialization=True)
+    return config.out or config.run

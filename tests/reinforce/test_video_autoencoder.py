@@ -1,0 +1,74 @@
+"""The video autoencoder of mini-cogvideox: layout, a linear encoder that needs no training, files."""
+
+import pytest
+import torch
+
+from kinema.checkpoints import MINI_SVD
+from kinema.reinforce.video_autoencoder import FourFrameAutoencoder
+from kinema.train.loop import LoopConfig
+from kinema.train.video_autoencoder import (
+    VideoAutoencoderTrainConfig,
+    clips_of,
+    make_video_autoencoder,
+    train_video_autoencoder,
+)
+from kinema.world.sampler import World
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return clips_of(World.load(), 0, 12, seed=5)
+
+
+@pytest.fixture(scope="module")
+def made(clips):
+    return make_video_autoencoder(MINI_SVD / "vae", clips)
+
+
+@torch.no_grad()
+def test_first_frame_alone_then_four_a_latent(made):
+    video = torch.rand(2, 3, 9, 64, 48) * 2 - 1
+    latents = made.encode(video).latent_dist.mode()
+    assert latents.shape == (2, 16, 3, 8, 6)
+    assert made.decode(latents).sample.shape == video.shape
+    torch.testing.assert_close(made.encode(video[:, :, :1]).latent_dist.mode(), latents[:, :, :1])
+    video[:, :, 5:] = 0
+    torch.testing.assert_close(made.encode(video).latent_dist.mode()[:, :, :2], latents[:, :, :2])
+
+
+@torch.no_grad()
+def test_untrained_it_keeps_most_of_a_video(made, clips):
+    latents = made.encode(clips).latent_dist.mode()
+    error = (made.decode(latents).sample.clamp(-1, 1) - clips).square().mean() / 4
+    assert -10 * error.log10() > 22
+    assert latents.square().mean() == pytest.approx(1, rel=0.25)
+
+
+@torch.no_grad()
+def test_encoder_is_linear(made):
+    a, b = torch.rand(2, 1, 3, 5, 32, 32)
+    of_a, of_b, of_both = (made.encode(x).latent_dist.mode() for x in (a, b, (a + b) / 2))
+    torch.testing.assert_close(of_both, (of_a + of_b) / 2, atol=1e-4, rtol=1e-4)
+
+
+def test_files(made, tmp_path):
+    made.save_pretrained(tmp_path)
+    again = FourFrameAutoencoder.from_pretrained(tmp_path)
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in made.state_dict().items())
+
+
+def test_training_leaves_the_encoder_and_resumes(tmp_path, monkeypatch):
+    monkeypatch.setattr("kinema.train.video_autoencoder.COMPONENT_CLIPS", 3)
+    monkeypatch.setattr("kinema.train.video_autoencoder.EVALUATION_CLIPS", 1)
+
+    def trained(run, *all_steps):
+        for steps in all_steps:
+            loop = LoopConfig(steps=steps, warmup=1, decay=1e-9, checkpoint_every=1)
+            train_video_autoencoder(VideoAutoencoderTrainConfig(tmp_path / run, out=tmp_path / f"{run}.out", loop=loop))
+        return FourFrameAutoencoder.from_pretrained(tmp_path / f"{run}.out").state_dict()
+
+    once, resumed = trained("once", 2), trained("twice", 1, 2)
+    assert all(torch.equal(v, resumed[k]) for k, v in once.items())
+    start = make_video_autoencoder(MINI_SVD / "vae", clips_of(World.load(), 0, 3, seed=1)).half().state_dict()
+    assert torch.equal(start["encoder.weight"], once["encoder.weight"])
+    assert not torch.equal(start["decoder.layers.0.weight"], once["decoder.layers.0.weight"])

@@ -33,7 +33,7 @@ LEAST_CONTRAST = 4.0
 
 @dataclass(frozen=True)
 class SegmenterConfig:
-    widths: tuple[int, int, int, int] = (24, 48, 72, 96)
+    widths: tuple[int, int, int, int] = (16, 40, 72, 96)
     """Channels at 1/2, 1/4, 1/8, 1/16 of the picture."""
 
 

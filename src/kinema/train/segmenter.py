@@ -1,9 +1,9 @@
-"""Train the networks that judge videos: the grey segmenter on tracks of the procedural world.
+"""Train the grey segmenter that judges videos, on tracks of the procedural world.
 
 kinema train segmenter --capture cmu_train.npz --run runs/segmenter
 
-The segmenter sees a few frames in a row, starts from a box or a spoilt mask, and then from its own masks, as it will when
-it judges; so it learns to mend its own mistakes.
+It sees a few frames in a row, starts from a box or a spoilt mask, and then from its own masks, as it will when it judges;
+so it learns to mend its own mistakes.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class SegmenterTrainConfig:
     validation_clips: int = 24
     out: Path | None = None
     """Where to write the finished weights (safetensors)."""
-    batch: int = 8
+    batch: int = 6
     """Windows a step."""
     window: int = 3
     """Frames of a window."""
@@ -76,7 +76,7 @@ class SegmenterTrainConfig:
     threads: int = 0
     """CPU threads; 0 leaves torch's choice."""
     model: SegmenterConfig = field(default_factory=SegmenterConfig)
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=4000, learning_rate=2e-3, decay=0.7, ema=0.998))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=3000, learning_rate=2e-3, decay=0.7, ema=0.998))
 
 
 @dataclass(frozen=True)
@@ -213,10 +213,10 @@ def train_segmenter(config: SegmenterTrainConfig) -> Path:
 
     if config.threads:
         torch.set_num_threads(config.threads)
-    world = World.load(config.capture, config.photographs, "train")
+    world = World.load(config.capture, config.photographs, "train", wide=True)
     pool = ClipPool(world, config.pool, config.new_clips, config.loop.seed * 1_000_000, TRACK_FRAMES)
     held_out = held_out_tracks(
-        World.load(config.validation, config.validation_photographs, "test"), config.validation_clips
+        World.load(config.validation, config.validation_photographs, "test", wide=True), config.validation_clips
     )
     torch.manual_seed(config.loop.seed)
     net = SegmenterNet(config.model).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

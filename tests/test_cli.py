@@ -15,6 +15,7 @@ from licensed import BETA_RAISES_M, RAISED_M, smplx_file
 
 from commands import refused, status, walk
 from kinema import cli
+from kinema.cli_train import TRAINABLE
 from kinema.errors import InputError
 from kinema.motion_io import load_motion, save_motion
 
@@ -31,10 +32,12 @@ def test_help_names_every_verb_and_shows_examples(capsys):
         assert verb in ("doctor", "train") or f"$ kinema {verb} " in page
 
 
-def test_train_help_shows_the_configuration(capsys):
-    assert status("train", "pmp", "--help") == 0
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_train_help_shows_an_example_and_the_configuration(name, capsys):
+    assert status("train", name, "--help") == 0
     page = capsys.readouterr().out
-    assert "--capture" in page
+    assert f"$ kinema train {name} " in page
+    assert "capture" in page
     assert "--loop.steps" in page
 
 

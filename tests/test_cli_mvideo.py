@@ -226,6 +226,13 @@ def test_a_folder_that_is_no_model_is_refused(folder, capsys):
     assert "nothing: is no model folder" in refused(capsys, "animate", *asked)
 
 
+def test_training_on_a_folder_that_is_no_model_is_refused(folder, capsys):
+    for name in ("mvideo", "mvideo-base"):
+        said = refused(capsys, "train", name, "--base", "gone", "--run", "run", "--data.cache", "cache")
+        assert "gone" in said
+    assert names(folder) == ["dog.npz"]
+
+
 # failures on the way
 
 

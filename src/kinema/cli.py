@@ -246,25 +246,24 @@ def doctor() -> None:
 COMMANDS = (generate, animate, refine, render, diagnose, convert, retarget, evaluate, mask, doctor)
 
 
-def listed(command: Callable, asked: Sequence[str]) -> str | None:
-    """The first line of its docstring for a list of commands; None, for all of it, for its own help."""
-    name = command.__name__.rpartition("_")[2]
-    return None if name in asked else (command.__doc__ or "").partition("\n")[0]
+def listed(command: Callable, wanted: bool) -> str | None:
+    """The first line of its docstring for a list of commands; None, for all of it, where its own help is wanted."""
+    return None if wanted else (command.__doc__ or "").partition("\n")[0]
 
 
 def commands(argv: Sequence[str]) -> SubcommandApp:
     app, train, world, masks = SubcommandApp(), SubcommandApp(), SubcommandApp(), SubcommandApp()
+    asked = list(argv[:2])
     for command in COMMANDS:
-        app.command(name=command.__name__, help=listed(command, argv[:1]))(command)
+        name = command.__name__
+        app.command(name=name, help=listed(command, asked[:1] == [name]))(command)
     for name, command in TRAINABLE.items():
-        wanted = list(argv[:2]) == ["train", name]
-        train.command(name=name, help=listed(command, argv[1:2] if argv[:1] == ["train"] else ()))(
-            train_command(name) if wanted else command
-        )
-    world.command(name="sample", help=listed(sample, argv[1:2] if argv[:1] == ["world"] else ()))(sample)
+        wanted = asked == ["train", name]
+        train.command(name=name, help=listed(command, wanted))(train_command(name) if wanted else command)
+    world.command(name="sample", help=listed(sample, asked == ["world", "sample"]))(sample)
     for command in MASKS_COMMANDS:
-        wanted_help = listed(command, argv[1:2] if argv[:1] == ["masks"] else ())
-        masks.command(name=command.__name__, help=wanted_help)(command)
+        name = command.__name__
+        masks.command(name=name, help=listed(command, asked == ["masks", name]))(command)
     app.command(masks, name="masks", help="Edit, compose, preview and check mask sequences.")
     app.command(train, name="train", help="Train what kinema ships.")
     app.command(world, name="world", help="The procedural world that the mini models are trained on.")

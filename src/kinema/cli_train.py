@@ -54,6 +54,29 @@ def train_lifter() -> None:
     """
 
 
+def train_video_autoencoder() -> None:
+    """Make mini-cogvideox's autoencoder; the same command again goes on after a stop.
+
+    $ kinema train video-autoencoder --capture cmu_train.npz --run runs/vae --out mini_cogvideox/vae
+    """
+
+
+def train_mvideo_base() -> None:
+    """Train a CogVideoX, text to video, on the procedural world; the same command again goes on after a stop.
+
+    $ kinema train mvideo-base --base mini_cogvideox --data.capture cmu_train.npz --data.cache cache --run runs/base
+        --clip.frames 17 --clip.size 128 128 --clip.small-size 64 64 --out mini_cogvideox
+    """
+
+
+def train_mvideo() -> None:
+    """Train the adapter for masks and the clip before of any CogVideoX; the same command again goes on after a stop.
+
+    $ kinema train mvideo --base mini_cogvideox --data.capture cmu_train.npz --data.cache cache --run runs/adapter
+        --clip.frames 17 --clip.size 128 128 --clip.small-size 64 64 --out mini_cogvideox/adapter
+    """
+
+
 TRAINABLE: dict[str, Callable[[], None]] = {
     "pmp": train_pmp,
     "autoencoder": train_autoencoder,
@@ -61,6 +84,9 @@ TRAINABLE: dict[str, Callable[[], None]] = {
     "revision": train_revision,
     "perception": train_perception,
     "lifter": train_lifter,
+    "video-autoencoder": train_video_autoencoder,
+    "mvideo-base": train_mvideo_base,
+    "mvideo": train_mvideo,
 }
 """Name -> its help."""
 _CODE = {
@@ -70,6 +96,9 @@ _CODE = {
     "revision": ("kinema.train.world_video", "VideoTrainConfig", "train_revision"),
     "perception": ("kinema.train.perception", "PerceptionTrainConfig", "train_perception"),
     "lifter": ("kinema.train.lifter", "LifterTrainConfig", "train_lifter"),
+    "video-autoencoder": ("kinema.train.video_autoencoder", "VideoAutoencoderTrainConfig", "train_video_autoencoder"),
+    "mvideo-base": ("kinema.train.mvideo", "BaseTrainConfig", "train_base"),
+    "mvideo": ("kinema.train.mvideo", "MVideoTrainConfig", "train_mvideo"),
 }
 
 

@@ -51,6 +51,18 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
     assert steps == [20, 40, 60]
 
 
+def test_two_batches_a_step_are_one_of_twice_the_size(tmp_path):
+    def trained(name: str, accumulate: int, loss_of):
+        model, loss = task()
+        config = LoopConfig(steps=5, warmup=1, checkpoint_every=5, accumulate=accumulate)
+        return train(model, loss_of(loss), config, tmp_path / name).state_dict()
+
+    twice = trained("twice", 2, lambda loss: loss)
+    once = trained("once", 1, lambda loss: lambda step: (loss(2 * step) + loss(2 * step + 1)) / 2)
+    for name, value in twice.items():
+        torch.testing.assert_close(value, once[name])
+
+
 def test_nan_stops_and_keeps_the_checkpoint(tmp_path):
     model, loss = task()
     with pytest.raises(FloatingPointError, match="step 30"):

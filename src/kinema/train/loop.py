@@ -1,7 +1,8 @@
 """The one training loop: steps, averaged weights, checkpoints that resume exactly.
 
-A task gives the model and `loss(step)`, a pure function of the step number and the weights: data are drawn from
-`rng_for(seed, step)`, so a killed run goes on bit for bit from its last checkpoint.
+A task gives the model and `loss(number)`, a pure function of the weights and the number of the batch (that of the step,
+where a step is one batch): data are drawn from `rng_for(seed, number)`, so a killed run goes on bit for bit from its last
+checkpoint.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class LoopConfig:
     ema: float = 0.999
     checkpoint_every: int = 200
     seed: int = 0
+    accumulate: int = 1
+    """Batches a step, one after another: the gradient is their mean, the memory that of one."""
 
 
 def rng_for(seed: int, step: int) -> np.random.Generator:
@@ -76,15 +79,14 @@ def train(
         for step in range(first, config.steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, step)
-            value = loss(step)
-            if not torch.isfinite(value):
-                raise FloatingPointError(f"the loss is {value.item()} at step {step}; {run} keeps the last checkpoint")
             optimizer.zero_grad(set_to_none=True)
-            value.backward()
+            value = _backward(loss, step, config.accumulate)
+            if not np.isfinite(value):
+                raise FloatingPointError(f"the loss is {value} at step {step}; {run} keeps the last checkpoint")
             nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
             _update_average(average, model, min(config.ema, (step + 1) / (step + 10)))
-            recent.append(value.item())
+            recent.append(value)
             bar.update(task, completed=step + 1, description=f"loss {np.mean(recent[-100:]):.4f}")
             done = step + 1
             if done % config.checkpoint_every == 0 or done == config.steps:
@@ -98,6 +100,16 @@ def train(
                 log.info("%s", record)
     model.load_state_dict(average)
     return model
+
+
+def _backward(loss: Callable[[int], Tensor], step: int, batches: int) -> float:
+    """Gradients of the mean of the losses number step * batches and on. -> that mean."""
+    total = 0.0
+    for number in range(step * batches, (step + 1) * batches):
+        value = loss(number) / batches
+        value.backward()
+        total += value.item()
+    return total
 
 
 @torch.no_grad()

@@ -7,7 +7,8 @@ network with its LoRA off, so that no second copy is held. Adam at 2e-4, batches
 
 The paper does not say how often a condition is left out. Here a step sees what came before every other time (the whole
 batch of it, since the sequence is longer then); a clip has its masks in 7 of 10 cases, up to some moment in 2, none in 1;
-and no prompt in 1 of 10, for the classifier-free guidance.
+and no prompt in 1 of 10, for the classifier-free guidance. Of several things in 3 of 10 clips one has no mask, so that the
+prompt alone can add a rider to a masked horse.
 """
 
 from __future__ import annotations
@@ -36,11 +37,14 @@ from kinema.train.loop import LoopConfig, rng_for, train
 from kinema.types import MaskSequence
 from kinema.world.actors import FPS as WORLD_FPS
 from kinema.world.sampler import World
+from kinema.world.wide import HELD_OUT
 
 log = logging.getLogger(__name__)
 
 BEFORE_SHARE, NO_MASKS, SOME_MASKS, NO_PROMPT = 0.5, 0.1, 0.2, 0.1
 """Shares of steps that see what came before, and of clips without masks, with masks up to a moment, without prompt."""
+ONE_UNMASKED = 0.3
+"""Share of the clips of several things in which one of them, in the prompt, has no mask."""
 _BLOCK = 64
 """Clips between two notes of how far a build has come."""
 
@@ -57,6 +61,8 @@ class WorldClips:
     """Human capture to move the world's people (multi-clip npz); default: the few shipped clips."""
     photographs: Path | None = None
     """Folder of pictures to use as backdrops."""
+    without: tuple[str, ...] = HELD_OUT
+    """Classes that are never shown, to be tested on."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +149,12 @@ class Losses:
 def world_example(world: World, number: int, clip: ClipSettings) -> Example:
     """Clip `number` of the procedural world."""
     made = world.sample(number, 2 * (clip.frames - 1) + 1, clip.size)
-    subjects = made.scene.subjects
-    masks = made.subject_ids[:, None] == np.arange(1, len(subjects) + 1, dtype=np.uint8)[:, None, None]
-    labels = tuple(subject.label for subject in subjects)
+    subjects, rng = made.scene.subjects, np.random.default_rng(number)
+    things = list(range(len(subjects)))
+    if len(things) > 1 and rng.random() < ONE_UNMASKED:
+        things.pop(int(rng.integers(len(things))))
+    masks = made.subject_ids[:, None] == np.array(things, np.uint8)[:, None, None] + 1
+    labels = tuple(subjects[k].label for k in things)
     return Example(made.video.frames, MaskSequence(masks, labels, made.video.fps), made.scene.prompt)
 
 
@@ -331,7 +340,7 @@ def _read(model: CogVideoX, captions: Sequence[str]) -> Tensor:
 
 def _of_world(data: WorldClips, clip: ClipSettings) -> Callable[[int], Example]:
     """Raises InputError where no captured motion is long enough for two clips; the shipped ones last 4 s."""
-    world = World.load(data.capture, data.photographs)
+    world = World.load(data.capture, data.photographs, wide=True, without=data.without)
     frames = 2 * (clip.frames - 1) + 1
     longest = max(len(motion) // 2 for _, motion in world.clips)  # captures are at twice the world's rate
     if longest < frames:

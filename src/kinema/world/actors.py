@@ -6,6 +6,7 @@ Input: a random generator and sources of motion. Output: `Actor`s on the floor a
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +23,10 @@ from kinema.motion_io.capture import mirrored_caption
 from kinema.types import BodyMotion
 from kinema.world.looks import Look, animal_look, human_look, object_look
 
+HumanLook = Callable[[np.random.Generator, np.ndarray], Look]
+"""Clothes for a body of these betas."""
+ObjectLook = Callable[[np.random.Generator, str], Look]
+"""Colours for a thing, named with its article."""
 FPS = 8.0
 """Of every clip, Hz; motion sources are kept at twice that, so that windows can start on half frames."""
 OBJECT_KINDS = (
@@ -75,7 +80,9 @@ def turned(motion: BodyMotion, heading_rad: float) -> BodyMotion:
     return replace(motion, rotvec=rotvec, root_translation_m=turn.apply(motion.root_translation_m).astype(np.float32))
 
 
-def human(rng: np.random.Generator, clips: list[tuple[str, BodyMotion]], frames: int) -> Actor:
+def human(
+    rng: np.random.Generator, clips: list[tuple[str, BodyMotion]], frames: int, dress: HumanLook = human_look
+) -> Actor:
     """A person of random shape and dress who does what a capture did; clips are at 2 x `FPS`."""
     lengths = np.array([max(len(m) - 2 * frames + 1, 0) for _, m in clips], float)
     caption, motion = clips[rng.choice(len(clips), p=lengths / lengths.sum())]
@@ -84,8 +91,8 @@ def human(rng: np.random.Generator, clips: list[tuple[str, BodyMotion]], frames:
     if rng.random() < 0.5:
         window, caption = _mirror(window), mirrored_caption(caption)
     betas = np.clip(rng.normal(0, 0.9, 10), -2, 2).astype(np.float32)
-    look = human_look(rng, betas)
-    return _body(replace(window, betas=betas, fps=FPS), "a person", look, caption, rng)
+    look = dress(rng, betas)
+    return grounded(replace(window, betas=betas, fps=FPS), "a person", look, caption, rng)
 
 
 def animal(rng: np.random.Generator, frames: int) -> Actor:
@@ -94,12 +101,14 @@ def animal(rng: np.random.Generator, frames: int) -> Actor:
     motion, doing = gait(name, (frames + 1) / FPS, FPS, int(rng.integers(1 << 30)))
     betas = np.clip(rng.normal(0, 0.7, 13), -1.5, 1.5).astype(np.float32)
     look = animal_look(rng)
-    return _body(replace(motion[:frames], betas=betas), "a dog", look, re.sub("^a (dog|quadruped) ", "", doing), rng)
+    return grounded(replace(motion[:frames], betas=betas), "a dog", look, re.sub("^a (dog|quadruped) ", "", doing), rng)
 
 
-def solid(rng: np.random.Generator, frames: int) -> Actor:
+def solid(
+    rng: np.random.Generator, frames: int, dress: ObjectLook = object_look, kinds: tuple[str, ...] = OBJECT_KINDS
+) -> Actor:
     """A ball, box, can, tool or stick, simulated."""
-    kind = OBJECT_KINDS[rng.integers(len(OBJECT_KINDS))]
+    kind = kinds[rng.integers(len(kinds))]
     track = simulate(kind, (frames + 1) / FPS, FPS, int(rng.integers(1 << 30)))
     heading = Rotation.from_rotvec([0, rng.uniform(0, 2 * np.pi), 0])
     extent = float(np.ptp(track.corners_m, axis=0).max())
@@ -109,10 +118,11 @@ def solid(rng: np.random.Generator, frames: int) -> Actor:
     place[:, 1] += (grow - 1) * extent / 2
     corners = track._replace(corners_m=track.corners_m * grow, place_m=place).solid(heading)[:frames]
     name, _, doing = track.doing.partition(_verb(track.doing))
-    return _solid(rng, name.strip(), f"{_verb(track.doing)}{doing}".strip(), track.corners_m * grow, corners)
+    name, doing = name.strip(), f"{_verb(track.doing)}{doing}".strip()
+    return _solid(name, dress(rng, name), doing, track.corners_m * grow, corners)
 
 
-def held_solid(rng: np.random.Generator, holder: Actor) -> Actor:
+def held_solid(rng: np.random.Generator, holder: Actor, dress: ObjectLook = object_look) -> Actor:
     """A ball or stick in a person's hand."""
     assert holder.motion is not None
     assert holder.joints_m is not None
@@ -129,24 +139,36 @@ def held_solid(rng: np.random.Generator, holder: Actor) -> Actor:
         side /= np.linalg.norm(side, axis=-1, keepdims=True)
         axes = np.stack([side, along, np.cross(side, along)], -1)
         frames = corners @ axes.transpose(0, 2, 1) + (holder.joints_m[:, hand] + (0.1 + length / 2) * along)[:, None]
-    return _solid(rng, name, "is carried", corners, frames)
+    return _solid(name, dress(rng, name), "is carried", corners, frames)
 
 
-def _body(motion: BodyMotion, label: str, look: Look, doing: str, rng: np.random.Generator) -> Actor:
+def grounded(motion: BodyMotion, label: str, look: Look, doing: str, rng: np.random.Generator) -> Actor:
+    """A body that does a motion in a random heading, its middle above the origin, its lowest point on the floor."""
     motion = turned(motion, rng.uniform(0, 2 * np.pi))
-    body = load_low_body(motion.category)
-    vertices = body.vertices(motion)
+    actor = embodied(motion, label, look, doing)
     middle = motion.root_translation_m.mean(0)
-    lowest = float(vertices[..., 1].min())
-    offset = -np.array([middle[0], lowest, middle[2]], np.float32)
+    lowest = float(actor.vertices[..., 1].min())
+    return actor.moved(-np.array([middle[0], lowest, middle[2]], np.float32))
+
+
+def embodied(motion: BodyMotion, label: str, look: Look, doing: str) -> Actor:
+    """A body where the motion has it."""
+    body = load_low_body(motion.category)
     count = BODY_JOINT_COUNT if motion.category == "human" else 35
     rest = body.rest_vertices(motion.betas)
     if motion.category == "human":
         rest = rest - body.rest_joints(motion.betas)[15] + HEAD_AT_M
-    actor = Actor(
-        label, look, doing, vertices, body.faces, body.vertex_parts, rest, motion, joints(motion, body)[:, :count]
+    return Actor(
+        label,
+        look,
+        doing,
+        body.vertices(motion),
+        body.faces,
+        body.vertex_parts,
+        rest,
+        motion,
+        joints(motion, body)[:, :count],
     )
-    return actor.moved(offset)
 
 
 HEAD_AT_M = np.array([0.0, 0.5, 0.0], np.float32)
@@ -163,10 +185,9 @@ def load_low_body(category) -> SkinnedBody:
     return _BODIES[category]
 
 
-def _solid(rng: np.random.Generator, name: str, doing: str, rest: np.ndarray, corners: np.ndarray) -> Actor:
+def _solid(name: str, look: Look, doing: str, rest: np.ndarray, corners: np.ndarray) -> Actor:
     faces = hull_faces(rest)
     parts = np.full(len(rest), PART_IDS["object"], np.uint8)
-    look = object_look(rng, name)
     vertices = corners.astype(np.float32)
     return Actor(name, look, doing, vertices, faces, parts, rest.astype(np.float32), corners_m=corners)
 

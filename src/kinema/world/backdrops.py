@@ -36,7 +36,7 @@ def backdrop(rng: np.random.Generator, side: int, photographs: list) -> tuple[np
     """A picture [side,side,3] and what it is ("a brick wall")."""
     if photographs and rng.random() < 0.35:
         name, photo = photographs[rng.integers(len(photographs))]
-        return _tint(rng, _piece(rng, photo, side), 0.12), name
+        return tint(rng, piece(rng, photo, side), 0.12), name
     wall, wall_words = _texture(rng, side)
     if rng.random() < 0.75:
         ground, ground_words = _texture(rng, side)
@@ -47,7 +47,8 @@ def backdrop(rng: np.random.Generator, side: int, photographs: list) -> tuple[np
     return np.clip(wall * shade, 0, 255).astype(np.uint8), wall_words
 
 
-def _piece(rng: np.random.Generator, photo: np.ndarray, side: int) -> np.ndarray:
+def piece(rng: np.random.Generator, photo: np.ndarray, side: int) -> np.ndarray:
+    """A random square of a photograph, [side,side,3]."""
     height, width = photo.shape[:2]
     size = int(min(height, width) * rng.uniform(0.5, 1.0))
     top, left = rng.integers(0, height - size + 1), rng.integers(0, width - size + 1)
@@ -55,7 +56,8 @@ def _piece(rng: np.random.Generator, photo: np.ndarray, side: int) -> np.ndarray
     return piece[:, ::-1] if rng.random() < 0.5 else piece
 
 
-def _tint(rng: np.random.Generator, picture: np.ndarray, size: float) -> np.ndarray:
+def tint(rng: np.random.Generator, picture: np.ndarray, size: float) -> np.ndarray:
+    """The picture with each channel scaled by up to `size`."""
     return np.clip(picture * (1 + rng.uniform(-size, size, 3)), 0, 255).astype(np.uint8)
 
 
@@ -67,7 +69,7 @@ def _colors(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def _noise(rng: np.random.Generator, side: int, octaves: tuple[int, ...]) -> np.ndarray:
+def noise(rng: np.random.Generator, side: int, octaves: tuple[int, ...]) -> np.ndarray:
     """[side,side] 0-1, a sum of smooth random fields (value noise)."""
     total = np.zeros((side, side), np.float32)
     for k, cells in enumerate(octaves):
@@ -81,25 +83,25 @@ def _texture(rng: np.random.Generator, side: int) -> tuple[np.ndarray, str]:
     first, second = _colors(rng)
     y, x = np.indices((side, side), np.float32) / side
     kind = rng.integers(6)
-    grain = _noise(rng, side, (8, 24, 64))
+    grain = noise(rng, side, (8, 24, 64))
     if kind == 0:
-        mix, words = _noise(rng, side, (3, 6, 12, 24)), "a mottled wall"
+        mix, words = noise(rng, side, (3, 6, 12, 24)), "a mottled wall"
     elif kind == 1:
         rows = int(rng.integers(8, 18))
         shifted = x * rows / 2 + 0.5 * (np.floor(y * rows) % 2)
         joint = ((y * rows) % 1 < 0.12) | (shifted % 1 < 0.06)
-        mix, words = np.where(joint, 1.0, 0.35 * _noise(rng, side, (rows,))), "a brick wall"
+        mix, words = np.where(joint, 1.0, 0.35 * noise(rng, side, (rows,))), "a brick wall"
     elif kind == 2:
         planks = int(rng.integers(6, 16))
         along = np.floor(x * planks)
         mix = np.where((x * planks) % 1 < 0.06, 1.0, 0.5 * rng.random(planks + 1)[along.astype(int)])
-        mix, words = mix + 0.25 * _noise(rng, side, (4, 48)), "wooden planks"
+        mix, words = mix + 0.25 * noise(rng, side, (4, 48)), "wooden planks"
     elif kind == 3:
-        mix, words = _noise(rng, side, (2, 3)), "a hazy sky"
+        mix, words = noise(rng, side, (2, 3)), "a hazy sky"
     elif kind == 4:
         tiles = int(rng.integers(5, 12))
         mix, words = (np.floor(x * tiles) + np.floor(y * tiles)) % 2 * 0.6, "tiles"
     else:
-        mix, words = _noise(rng, side, (12, 32, 80)), "a leafy hedge"
+        mix, words = noise(rng, side, (12, 32, 80)), "a leafy hedge"
     mix = np.clip(mix + 0.2 * (grain - 0.5), 0, 1)[..., None].astype(np.float32)
     return first.astype(np.float32) * (1 - mix) + second.astype(np.float32) * mix, words

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-PLAIN, ROWS, COLUMNS, CHECKS, DOTS, HAIR, PATCHES = range(7)
-"""Patterns: where in the rest pose the second colour shows. HAIR: above a height or behind a depth."""
+PLAIN, ROWS, COLUMNS, CHECKS, DOTS, HAIR, PATCHES, BANDS, MANE, SEAMS, VISOR = range(11)
+"""Patterns: where in the rest pose the second colour shows. HAIR: above a height or behind a depth. BANDS: wavy
+stripes across a quadruped's body. MANE: the back of its neck. SEAMS: thin lines. VISOR: a band before the eyes."""
 _COMPILE = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -30,6 +31,14 @@ def _second(pattern, scale, x, y, z, shift):
     if pattern == PATCHES:
         a, b = np.sin(scale * (x + 1.7 * z) + 9 * shift), np.sin(scale * (y + 0.6 * z) + 5 * shift)
         return a + b > 0.55
+    if pattern == BANDS:
+        return (z * scale + 0.25 * np.sin(2.5 * scale * y + 9 * shift) + shift) % 1.0 < 0.4
+    if pattern == MANE:
+        return y - 1.27 * z > scale
+    if pattern == SEAMS:
+        return (y * scale + shift) % 1.0 < 0.16 or (z * scale) % 1.0 < 0.1
+    if pattern == VISOR:
+        return z > shift and abs(y - scale) < 0.028
     return False
 
 

@@ -25,12 +25,16 @@ from kinema.world.actors import FPS, Actor, animal, held_solid, human, solid
 from kinema.world.backdrops import backdrop, load_photographs
 from kinema.world.clip import WorldClip
 from kinema.world.paint_kernels import paint
+from kinema.world.places import wide_backdrop
+from kinema.world.wide import RIDES, cast
 
 Split = Literal["train", "test"]
 SPLIT_SEEDS = {"train": 0, "test": 1 << 40}
 """Added to every seed, so that no look, texture or place of the test world is one of the training world."""
 BACKDROPS = 600
 """How many backdrops a world has; they are made when first seen."""
+WIDE_BACKDROPS = 1 << 30
+"""Of a wide world; it keeps none."""
 FILL = 0.92
 """How much of the picture, from its middle, the subjects may take."""
 LEAST_EXTENT = 0.4
@@ -44,25 +48,44 @@ STILL = np.eye(3, dtype=np.float32)
 
 @dataclass(frozen=True)
 class World:
-    """Sources of motion and of backdrops. `clips`: (caption, motion at 2 x 8 fps)."""
+    """Sources of motion and of backdrops.
+
+    clips    (caption, motion at 2 x 8 fps)
+    wide     more animals, robots, riders and places, all told by short captions (`kinema.world.wide`)
+    without  of a wide world: names that no subject bears ("a zebra"); only: names of which the first bears one
+    """
 
     clips: list[tuple[str, BodyMotion]]
     photographs: list[tuple[str, np.ndarray]]
     split: Split
+    wide: bool = False
+    without: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
     backdrops: dict[tuple[int, int], tuple[np.ndarray, str]] = field(default_factory=dict)
 
     @staticmethod
-    def load(capture: Path | None = None, photographs: Path | None = None, split: Split = "train") -> World:
+    def load(
+        capture: Path | None = None,
+        photographs: Path | None = None,
+        split: Split = "train",
+        wide: bool = False,
+        without: tuple[str, ...] = (),
+        only: tuple[str, ...] = (),
+    ) -> World:
         """capture: a multi-clip npz (`motion_io.capture`), the shipped one by default; photographs: a folder.
 
-        Raises InputError where they cannot be read, or every captured clip is too short.
+        Raises InputError where they cannot be read, or every captured clip is too short, or names are given to a
+        world that isn't wide.
         """
         from kinema.checkpoints import WORLD_MOTION
 
+        if (without or only) and not wide:
+            raise InputError("World.load", "has `without` or `only`", expected="them of a wide world", mend="wide=True")
         clips = [(caption, resample(m, fps=2 * FPS)) for _, caption, m in load_capture(capture or WORLD_MOTION)]
         if max(len(m) for _, m in clips) < 2 * USUAL_FRAMES:
             raise InputError(capture, "has only clips under 2 s", expected="some of 2 s and longer")
-        return World(clips, load_photographs(photographs) if photographs else [], split)
+        pictures = load_photographs(photographs) if photographs else []
+        return World(clips, pictures, split, wide, without, only)
 
     def sample(self, seed: int, frames: int = USUAL_FRAMES, size: tuple[int, int] = (128, 128)) -> WorldClip:
         """One clip at 8 fps, (width, height) pixels; equal seeds give equal clips."""
@@ -74,17 +97,22 @@ class World:
             tries += 1
             if tries == MOST_TRIES or actors[0].motion is None or _extent(actors[0], cameras) >= LEAST_EXTENT:
                 break
-        picture, place = self._backdrop(int(rng.integers(BACKDROPS)), 2 * max(size))
+        picture, place = self._backdrop(int(rng.integers(WIDE_BACKDROPS if self.wide else BACKDROPS)), 2 * max(size))
         return _shoot(rng, actors, cameras, picture, _caption(actors, cameras, place))
 
     def _backdrop(self, number: int, side: int) -> tuple[np.ndarray, str]:
         if (number, side) not in self.backdrops:
             rng = np.random.default_rng([SPLIT_SEEDS[self.split], number])
-            self.backdrops[number, side] = backdrop(rng, side, self.photographs)
+            if self.wide:
+                return wide_backdrop(rng, side, self.photographs)
+            picture, place = backdrop(rng, side, self.photographs)
+            self.backdrops[number, side] = picture, f"before {place}"
         return self.backdrops[number, side]
 
     def _cast(self, rng: np.random.Generator, frames: int) -> list[Actor]:
         """1 to 3 subjects, the first in the middle, the others beside, before or behind it."""
+        if self.wide:
+            return cast(rng, self.clips, frames, self.without, self.only)
         kind = rng.choice(3, p=(0.7, 0.22, 0.08))
         lead = (lambda: human(rng, self.clips, frames), lambda: animal(rng, frames), lambda: solid(rng, frames))[kind]()
         actors = [lead]
@@ -234,11 +262,14 @@ def _caption(actors: list[Actor], cameras: Cameras, place: str) -> str:
     """'a man in a red shirt and blue trousers, walk, moving left, and a brown dog trots, before a brick wall'."""
     words = []
     for actor in actors:
+        if actor.doing == RIDES:
+            words[-1] = f"{actor.look.words} {RIDES} {words[-1]}"
+            continue
         pixels, _ = project(actor.vertices[[0, -1]].mean(1)[:, None], _ends(cameras))
         across = float(pixels[1, 0, 0] - pixels[0, 0, 0]) / cameras.image_hw[1]
         way = f", moving {'right' if across > 0 else 'left'}" if abs(across) > 0.1 else ""
         words.append(f"{actor.look.words}, {actor.doing}{way}")
-    return f"{'; '.join(words)}; before {place}"
+    return f"{'; '.join(words)}; {place}"
 
 
 def _ends(cameras: Cameras) -> Cameras:

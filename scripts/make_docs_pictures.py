@@ -1,6 +1,6 @@
 """Make the pictures of the pages in `docs/images/`, all of them from the package and its sample captures.
 
-python scripts/make_docs_pictures.py [parts] [maps] [diagnosis] [refine] [stages] [world]
+python scripts/make_docs_pictures.py [parts] [maps] [diagnosis] [refine] [stages] [world] [masks] [animate]
 """
 
 from __future__ import annotations
@@ -18,10 +18,15 @@ from matplotlib.patches import Patch
 import kinema
 from kinema.body.skeleton import PARTS
 from kinema.camera import fixed_cameras, make_cameras
+from kinema.masks.compose import compose
+from kinema.masks.preview import preview
+from kinema.masks.recipe import apply_recipe, parse_step
+from kinema.optimize.lengthen import resample
 from kinema.render.control_maps import MapName, render_maps, to_rgb
 from kinema.render.palette import PART_COLORS
 from kinema.render.shot import make_shot, outermost_points
-from kinema.types import JOINT_COUNT, BodyMotion, Cameras, Category
+from kinema.stage_sheet import labelled_rows
+from kinema.types import JOINT_COUNT, BodyMotion, Cameras, Category, MaskSequence
 
 ROOT = Path(__file__).parents[1]
 IMAGES, EXAMPLES = ROOT / "docs" / "images", ROOT / "examples"
@@ -132,10 +137,51 @@ def world() -> None:
     cv2.imwrite(str(IMAGES / "world.png"), halves[..., ::-1])
 
 
+def masks() -> None:
+    """The commands of docs/masks.md: from 3D, a zoom, uphill, and both in one picture."""
+    boxer = boxer_masks((192, 128))
+    zoom = edited(boxer, "length seconds=4", "scale by=0:0.6,1:1.5 about=0.5,0.4 ease=ease-in-out")
+    uphill = edited(boxer, "scale by=0.5", "shift x=0:-0.35,1:0.35 y=0.1", "slope degrees=25 lean=0.3")
+    rows = {
+        "boxer, from motion capture: kinema render --map mask": boxer,
+        "zoom: scale by=0:0.6,1:1.5": zoom,
+        "uphill: scale, shift, slope degrees=25": uphill,
+        "both in one picture: kinema masks compose": compose([boxer, uphill], [0, 0.5]),
+    }
+    apart = ((0, 0), (0, 0), (0, 2), (0, 0))
+    pictures = [(title, np.pad(preview(one), apart, constant_values=255)) for title, one in rows.items()]
+    cv2.imwrite(str(IMAGES / "masks.png"), labelled_rows(pictures, columns=6)[..., ::-1])
+
+
+def animate() -> None:
+    """The second example of the README: masks, and the videos of two prompts on them."""
+    prompts = ("a woman in a red suit, boxing; in the snow", "a silver robot, boxing; under a night sky with stars")
+    closer = edited(boxer_masks((128, 128)), "loop seconds=12", "scale by=0:0.8,1:1.2 ease=ease-in-out")
+    rows = []
+    for prompt in prompts:
+        video = kinema.animate(closer, prompt).video
+        assert video is not None
+        rows.append((prompt, video.frames))
+    white = np.repeat(np.any(closer.masks, axis=1)[..., None], 3, -1).astype(np.uint8) * 255
+    rows.insert(0, ("masks", white[: len(rows[0][1])]))
+    cv2.imwrite(str(IMAGES / "animate.png"), labelled_rows(rows)[..., ::-1])
+
+
+def boxer_masks(size: tuple[int, int]) -> MaskSequence:
+    """What `kinema render examples/punch.npz --map mask --fps 8` draws."""
+    motion = resample(kinema.load_motion(EXAMPLES / "punch.npz"), fps=8.0)
+    ids = render_maps(motion, size=size, maps="mask").subject_ids
+    assert ids is not None
+    return MaskSequence(ids[:, None] > 0, ("boxer",), motion.fps)
+
+
+def edited(masks: MaskSequence, *operations: str) -> MaskSequence:
+    return apply_recipe(masks, [parse_step(words) for words in operations])
+
+
 def real(folder: Path | None) -> None:
     """What comes of real pictures: refined part masks and the video, of each picture of a folder."""
     from kinema.render.palette import parts_to_rgb
-    from kinema.stage_sheet import labelled_rows
 
     assert folder is not None, "the picture of real pictures needs --pictures FOLDER"
     sheets = []
@@ -161,7 +207,10 @@ def save(figure: Figure, name: str) -> None:
     figure.savefig(IMAGES / name)
 
 
-PICTURES = {"parts": parts, "maps": maps, "diagnosis": diagnosis, "refine": refine, "stages": stages, "world": world}
+PICTURES = {
+    "parts": parts, "maps": maps, "diagnosis": diagnosis, "refine": refine, "stages": stages, "world": world,
+    "masks": masks, "animate": animate,
+}  # fmt: skip
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

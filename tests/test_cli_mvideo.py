@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from kinema.types import MaskSequence
 from kinema.video import read_video
 from test_mvideo import Counting
 
+ROOT = Path(__file__).parents[1]
 SIZE = 16
 
 
@@ -47,7 +50,8 @@ def model(monkeypatch):
     tiny = replace(presets.CLIP_PRESETS["mini-cogvideox"], clip=counting.clip)
     monkeypatch.setitem(presets.CLIP_PRESETS, "mini-cogvideox", tiny)
     monkeypatch.setattr(presets.ClipPreset, "load", lambda preset: counting)
-    return counting
+    yield counting
+    presets.clip_model.cache_clear()
 
 
 @pytest.fixture
@@ -227,10 +231,11 @@ def test_a_folder_that_is_no_model_is_refused(folder, capsys):
 
 
 def test_training_on_a_folder_that_is_no_model_is_refused(folder, capsys):
+    (folder / "nothing").mkdir()
     for name in ("mvideo", "mvideo-base"):
-        said = refused(capsys, "train", name, "--base", "gone", "--run", "run", "--data.cache", "cache")
-        assert "gone" in said
-    assert names(folder) == ["dog.npz"]
+        said = refused(capsys, "train", name, "--base", "nothing", "--run", "run", "--data.cache", "cache")
+        assert "nothing" in said
+    assert names(folder) == ["dog.npz", "nothing"]
 
 
 # failures on the way
@@ -285,6 +290,22 @@ def test_a_warning_is_said_once_and_other_lines_always():
     levels = [logging.WARNING, logging.WARNING, logging.INFO, logging.INFO]
     records = [logging.LogRecord("kinema", level, "", 0, "the prompt has %d tokens", (9,), None) for level in levels]
     assert [bool(keep(record)) for record in records] == [True, False, True, True]
+
+
+# the README
+
+
+def test_the_second_example_of_the_readme_runs(model, tmp_path, monkeypatch):
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    section = (ROOT / "README.md").read_text().partition("## Masks to a long video")[2]
+    for line in section.partition("```sh\n")[2].partition("```")[0].splitlines():
+        assert status(*shlex.split(line)[1:]) == 0, line
+    assert len(read_video("snow.mp4").frames) == len(read_video("robot.mp4").frames) == 96
+    assert {call[0].split(";")[1] for call in model.calls} == {" in the snow", " under a night sky with stars"}
+    assert all(call[2] is not None for call in model.calls)
+    exec("import kinema\n" + section.partition("```python\n")[2].partition("```")[0], {})
+    assert "sunset" in model.calls[-1][0]
 
 
 # in Python

@@ -43,6 +43,15 @@ def test_other_sizes_are_fitted_without_distortion_and_other_rates_kept_in_time(
     assert compose([one_box(3)], hw=(24, 32), fps=16.0).masks.shape == (6, 1, 24, 32)
 
 
+def test_covering_fills_the_picture_and_cuts_what_is_beyond():
+    wide = np.zeros((1, 1, 10, 40), bool)
+    wide[..., 15:25] = True
+    assert fit(MaskSequence(wide, ("it",), 8.0), (20, 20), cover=True).masks.all()
+    assert np.flatnonzero(fit(MaskSequence(wide, ("it",), 8.0), (10, 20), cover=True).masks[0, 0, 5]).tolist() == [
+        *range(5, 15)
+    ]
+
+
 def test_fitting_to_the_same_size_changes_nothing():
     assert fit(boxes(), (48, 64)) is not None
     assert np.array_equal(fit(fit(boxes(), (96, 128)), (48, 64)).masks, boxes().masks)

@@ -168,6 +168,7 @@ def test_faults_are_said_with_their_mend_before_anything_is_made(model, folder, 
     said = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert "polarity" in said
     assert '--op "invert"' in said
+    assert "kinema masks edit MASKS" in said
     assert status("animate", "dog.npz", "--prompt", "a dog", "--seconds", 2, "--out", "y.mp4") == 0
     assert "frame" not in capsys.readouterr().err
 

@@ -132,6 +132,7 @@ def _say_faults(masks: MaskSequence, fps: float) -> None:
     from kinema.masks.lint import lint_masks
     from kinema.masks.time import resample
 
-    say_findings(
-        [found for found in lint_masks(resample(masks, fps), fps=fps) if found.code not in OF_LENGTH], err=True
-    )
+    faults = [found for found in lint_masks(resample(masks, fps), fps=fps) if found.code not in OF_LENGTH]
+    say_findings(faults, err=True)
+    if any(fault.steps for fault in faults):
+        say("to mend them: kinema masks edit MASKS --out MENDED, with the --op of the table", err=True)

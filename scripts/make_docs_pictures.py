@@ -1,6 +1,6 @@
 """Make the pictures of the pages in `docs/images/`, all of them from the package and its sample captures.
 
-python scripts/make_docs_pictures.py [parts] [maps] [diagnosis] [refine] [stages] [world] [masks] [animate]
+python scripts/make_docs_pictures.py [parts] [maps] [diagnosis] [refine] [stages] [world] [world_wide] [masks] [animate]
 """
 
 from __future__ import annotations
@@ -137,6 +137,19 @@ def world() -> None:
     cv2.imwrite(str(IMAGES / "world.png"), halves[..., ::-1])
 
 
+def world_wide() -> None:
+    """Clips of the wide world: first, middle and last frame."""
+    from kinema.world.sampler import World
+
+    clips = [
+        World.load(wide=True).sample(seed) for seed in (203, 204, 205, 206, 210, 212, 213, 214, 219, 220, 222, 223)
+    ]
+    rows = [np.concatenate([*c.video.frames[[0, 7, 15]]], 1) for c in clips]
+    columns = [np.concatenate(rows[first : first + 4]) for first in (0, 4, 8)]
+    sheet = cv2.resize(np.concatenate(columns, 1), None, fx=0.625, fy=0.625, interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(IMAGES / "world_wide.png"), sheet[..., ::-1])
+
+
 def masks() -> None:
     """The commands of docs/masks.md: from 3D, a zoom, uphill, and both in one picture."""
     boxer = boxer_masks((192, 128))
@@ -209,6 +222,7 @@ def save(figure: Figure, name: str) -> None:
 
 PICTURES = {
     "parts": parts, "maps": maps, "diagnosis": diagnosis, "refine": refine, "stages": stages, "world": world,
+    "world_wide": world_wide,
     "masks": masks, "animate": animate,
 }  # fmt: skip
 

@@ -114,6 +114,7 @@ def sample(
     photographs: Annotated[Path | None, option("DIR", "default: procedural backdrops only")] = None,
     split: Literal["train", "test"] = "train",
     seed: Annotated[int, arg(metavar="N")] = 0,
+    wide: bool = False,
 ) -> None:
     """Make clips of the procedural world with their truth: videos, part masks, scenes, captions, a contact sheet.
 
@@ -127,6 +128,7 @@ def sample(
         photographs: a folder of pictures for backdrops
         split: train or test: their looks, textures and places differ
         seed: of the first clip; the others count on
+        wide: more animals, robots, riders and places, in shorter captions
     """
     import cv2
     import numpy as np
@@ -143,7 +145,7 @@ def sample(
     if not out.parent.is_dir() or (out.exists() and not out.is_dir()):
         raise InputError(out, "cannot be made", expected="the name of a folder, in a folder that exists")
     out.mkdir(exist_ok=True)
-    world = World.load(capture, photographs, split)
+    world = World.load(capture, photographs, split, wide)
     rows = []
     for k in with_progress(range(n), n, "clips"):
         clip, name = world.sample(seed + k), out / f"{seed + k:06d}"

@@ -10,7 +10,7 @@ from kinema.optimize.text_encoder import TokenTableEncoder
 from kinema.types import BodyMotion
 from kinema.world.places import PLACES, wide_backdrop
 from kinema.world.sampler import World
-from kinema.world.wide import HELD_OUT, RIDES, SPECIES, _animal, named, rider, with_article
+from kinema.world.wide import HELD_OUT, RIDES, SPECIES, _animal, _thing, named, rider, with_article
 from world import shipped_world
 
 
@@ -115,3 +115,10 @@ def test_places_differ_and_are_named():
         seen[words] = picture.mean((0, 1))
     assert len(set(PLACES) & set(seen)) >= 6
     assert len(seen) > 40
+
+
+def test_things_are_called_by_their_whole_names():
+    rng = np.random.default_rng(0)
+    names = {_thing(rng, 4).label for _ in range(150)}
+    assert "a tennis ball" in names
+    assert all(name.startswith("a ") and " is" not in name for name in names), names

@@ -105,7 +105,11 @@ def animal(rng: np.random.Generator, frames: int) -> Actor:
 
 
 def solid(
-    rng: np.random.Generator, frames: int, dress: ObjectLook = object_look, kinds: tuple[str, ...] = OBJECT_KINDS
+    rng: np.random.Generator,
+    frames: int,
+    dress: ObjectLook = object_look,
+    kinds: tuple[str, ...] = OBJECT_KINDS,
+    parted: Callable[[str], tuple[str, str]] | None = None,
 ) -> Actor:
     """A ball, box, can, tool or stick, simulated."""
     kind = kinds[rng.integers(len(kinds))]
@@ -117,8 +121,7 @@ def solid(
     place = track.place_m * [slow, 1, slow]
     place[:, 1] += (grow - 1) * extent / 2
     corners = track._replace(corners_m=track.corners_m * grow, place_m=place).solid(heading)[:frames]
-    name, _, doing = track.doing.partition(_verb(track.doing))
-    name, doing = name.strip(), f"{_verb(track.doing)}{doing}".strip()
+    name, doing = (parted or _parted)(track.doing)
     return _solid(name, dress(rng, name), doing, track.corners_m * grow, corners)
 
 
@@ -200,6 +203,13 @@ def hull_faces(points_m: np.ndarray) -> np.ndarray:
     inward = np.einsum("fi,fi->f", np.cross(b - a, c - a), hull.equations[:, :3]) < 0
     faces[inward] = faces[inward][:, ::-1]
     return faces
+
+
+def _parted(sentence: str) -> tuple[str, str]:
+    """'a can rolls along' -> 'a can', 'rolls along'. Some are parted oddly ("a tenn"): trained models know them so."""
+    verb = _verb(sentence)
+    name, _, doing = sentence.partition(verb)
+    return name.strip(), f"{verb}{doing}".strip()
 
 
 def _verb(doing: str) -> str:

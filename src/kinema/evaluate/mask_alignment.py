@@ -7,11 +7,12 @@ from there, asks more. Both are here. The segmenter's own mistakes are in the nu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from kinema.errors import InputError
 from kinema.extract.detection import Detector
@@ -93,42 +94,44 @@ def box_iou(a: Float32[np.ndarray, " 4"], b: Float32[np.ndarray, " 4"]) -> float
 def mask_alignment(
     video: UInt8[np.ndarray, "T H W 3"], masks: MaskSequence, tracker: Tracker, boxes: Boxes = "first"
 ) -> float:
-    """S_m of one clip, 0-1, higher is better: the mean over its things and frames of intersection over union.
+    """S_m of one clip, 0-1, higher is better: the mean of `mask_overlaps`, nan where nothing counts. At least 30 clips."""
+    overlaps = mask_overlaps(video, masks, tracker, boxes)
+    return float(np.nanmean(overlaps)) if np.isfinite(overlaps).any() else float("nan")
+
+
+def mask_overlaps(
+    video: UInt8[np.ndarray, "T H W 3"], masks: MaskSequence, tracker: Tracker, boxes: Boxes = "first"
+) -> Float[np.ndarray, "T N"]:
+    """Intersection over union of every thing in every frame, nan where it does not count.
 
     masks    of the video's length; of another size they are scaled to its
     tracker  the segmenter
     boxes    "first": a thing is followed from its box in the first frame that counts (see `LEAST_AREA`); "every": found
-             anew from its box in each frame, as in the paper. Frames without it count in "first" only: 1 where the
+             anew from its box in each such frame, as in the paper. Frames without it count in "first" only: 1 where the
              tracker sees none either, else 0 (as DAVIS has it, Perazzi et al. 2016).
-    nan where nothing counts. Raises InputError where the masks are not as long as the video. At least 30 clips.
+    Raises InputError where the masks are not as long as the video.
     """
     if len(masks) != len(video):
         raise InputError("masks", f"are {len(masks)} frames", f"{len(video)}, as the video has", "cut or resample them")
     truth = scaled_masks(masks.masks, video.shape[1:3])
     enough = truth.mean((2, 3)) >= LEAST_AREA
-    overlaps = _followed(video, truth, enough, tracker) if boxes == "first" else _anew(video, truth, enough, tracker)
-    return float(np.mean(overlaps)) if overlaps else float("nan")
-
-
-def _followed(video: np.ndarray, truth: np.ndarray, enough: np.ndarray, tracker: Tracker) -> list[float]:
-    overlaps, begins = [], np.where(enough.any(0), enough.argmax(0), -1)
-    for begin in sorted(set(begins.tolist()) - {-1}):
-        things = np.flatnonzero(begins == begin)
+    overlaps = np.full(enough.shape, np.nan)
+    begins = np.where(enough.any(0), enough.argmax(0), -1)
+    for begin in range(len(video)):
+        things = np.flatnonzero(begins == begin if boxes == "first" else enough[begin])
+        if not len(things):
+            continue
         asked = np.stack([box_of_mask(truth[begin, n]) for n in things])
-        found = tracker.track(video[begin:], asked)
-        overlaps += [
-            mask_iou(truth[begin + t, n], found[t, k]) for t in range(len(found)) for k, n in enumerate(things)
-        ]
+        found = tracker.track(video[begin:] if boxes == "first" else video[begin : begin + 1], asked)
+        for t, row in enumerate(found, begin):
+            overlaps[t, things] = [mask_iou(truth[t, n], mask) for n, mask in zip(things, row, strict=True)]
     return overlaps
 
 
-def _anew(video: np.ndarray, truth: np.ndarray, enough: np.ndarray, tracker: Tracker) -> list[float]:
-    overlaps = []
-    for t in np.flatnonzero(enough.any(1)):
-        things = np.flatnonzero(enough[t])
-        found = tracker.track(video[t : t + 1], np.stack([box_of_mask(truth[t, n]) for n in things]))[0]
-        overlaps += [mask_iou(truth[t, n], mask) for n, mask in zip(things, found, strict=True)]
-    return overlaps
+def masks_of_ids(subject_ids: UInt8[np.ndarray, "T H W"], labels: Sequence[str], fps: float = 8.0) -> MaskSequence:
+    """Ids 1, 2, ... of things, 0 the background -> their masks."""
+    numbers = np.arange(1, len(labels) + 1, dtype=np.uint8)[:, None, None]
+    return MaskSequence(subject_ids[:, None] == numbers, tuple(labels), fps)
 
 
 def scaled_masks(masks: Bool[np.ndarray, "T N H W"], image_hw: tuple[int, ...]) -> Bool[np.ndarray, "T N h w"]:

@@ -30,7 +30,7 @@ from kinema.evaluate.grey_segmenter import (
     filled_boxes,
     save_segmenter,
 )
-from kinema.evaluate.mask_alignment import mask_alignment
+from kinema.evaluate.mask_alignment import mask_alignment, masks_of_ids
 from kinema.extract.instances import box_of_mask
 from kinema.train.loop import LoopConfig, rng_for, train
 from kinema.train.perception_data import ClipPool, ClipSource, Frame, spoil_looks
@@ -198,13 +198,9 @@ def segmenter_loss(net: SegmenterNet, windows: Sequence[Window]) -> Float[Tensor
 def held_out_tracks(world: ClipSource, clips: int) -> list[tuple[np.ndarray, MaskSequence]]:
     """(frames, masks of all things) of the first clips of the held-out world."""
     made = [world.sample(number, frames=TRACK_FRAMES) for number in range(clips)]
-    return [(clip.video.frames, masks_of(clip.subject_ids, [s.label for s in clip.scene.subjects])) for clip in made]
-
-
-def masks_of(subject_ids: UInt8[np.ndarray, "T H W"], labels: Sequence[str], fps: float = 8.0) -> MaskSequence:
-    """Ids 1, 2, ... of things -> their masks."""
-    numbers = np.arange(1, len(labels) + 1, dtype=np.uint8)[:, None, None]
-    return MaskSequence(subject_ids[:, None] == numbers, tuple(labels), fps)
+    return [
+        (clip.video.frames, masks_of_ids(clip.subject_ids, [s.label for s in clip.scene.subjects])) for clip in made
+    ]
 
 
 def train_segmenter(config: SegmenterTrainConfig) -> Path:

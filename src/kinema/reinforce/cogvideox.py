@@ -310,6 +310,8 @@ def load_cogvideox(
 
     diffusers_logging.set_verbosity_error()
     folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(folder, "is no folder", "transformer, vae and scheduler")
     kwargs: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "torch_dtype": dtype}
     try:
         if transformer is None:

@@ -34,6 +34,7 @@ from kinema.train.perception_data import (
     Change,
     ClipPool,
     Frame,
+    InTurn,
     change_place,
     frames_of_clip,
     left_in_camera,
@@ -188,6 +189,18 @@ def test_a_batch_depends_on_its_step_alone():
     assert set(going.made) == {2, 3, 4, 5}
 
 
+def test_worlds_in_turn():
+    class Named:
+        def __init__(self, name):
+            self.name = name
+
+        def sample(self, seed, frames=16):
+            return self.name, seed, frames
+
+    both = InTurn((Named("a"), Named("b")))
+    assert [both.sample(seed, 4) for seed in (6, 7, 8)] == [("a", 6, 4), ("b", 7, 4), ("a", 8, 4)]
+
+
 def test_what_is_kept_of_a_frame_shows_a_subject():
     frame = fake_frames()[0]
     for step in range(10):
@@ -288,7 +301,7 @@ def test_the_truth_scores_full_marks_and_changed_sides_none():
 
 
 def test_training_writes_weights_that_load_and_finishes_only_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(World, "load", staticmethod(lambda *_: FakeWorld()))
+    monkeypatch.setattr(World, "load", staticmethod(lambda *_, **__: FakeWorld()))
     loop = LoopConfig(steps=2, checkpoint_every=1)
     config = PerceptionTrainConfig(
         tmp_path / "run", batch=8, pool=2, new_clips=1, validation_clips=1, model=SMALL, loop=loop, device="cpu"

@@ -27,6 +27,7 @@ from kinema.train.perception_data import (
     ClipPool,
     ClipSource,
     Frame,
+    InTurn,
     change_place,
     frames_of_clip,
     make_batch,
@@ -61,6 +62,8 @@ class PerceptionTrainConfig:
     validation_photographs: Path | None = None
     """Other photographs for them."""
     validation_clips: int = 24
+    wide: bool = True
+    """Make every other clip one of the wide world, with its more animals, robots and places."""
     out: Path | None = None
     """Where to write the finished weights (safetensors)."""
     start: Path | None = None
@@ -167,12 +170,10 @@ def train_perception(config: PerceptionTrainConfig) -> Path:
     for path in (config.capture, config.photographs, config.validation, config.validation_photographs, config.start):
         if path is not None and not path.exists():
             raise InputError(path, "does not exist", expected="a file or folder")
-    pool = ClipPool(
-        World.load(config.capture, config.photographs, "train"),
-        config.pool,
-        config.new_clips,
-        config.loop.seed * 1_000_000,
-    )
+    world: ClipSource = World.load(config.capture, config.photographs, "train")
+    if config.wide:
+        world = InTurn((world, World.load(config.capture, config.photographs, "train", wide=True)))
+    pool = ClipPool(world, config.pool, config.new_clips, config.loop.seed * 1_000_000)
     other = World.load(config.validation, config.validation_photographs, "test")
     held_out = held_out_videos(other, config.validation_clips)
     torch.manual_seed(config.loop.seed)

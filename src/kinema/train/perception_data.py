@@ -116,6 +116,16 @@ class ClipSource(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class InTurn:
+    """Several worlds as one: its clips are of one after the other."""
+
+    worlds: tuple[ClipSource, ...]
+
+    def sample(self, seed: int, frames: int = 16) -> WorldClip:
+        return self.worlds[seed % len(self.worlds)].sample(seed, frames)
+
+
 @dataclass
 class ClipPool:
     """The clips from which a step's frames are drawn: clips `new * step` to `new * step + size - 1` of the world's

@@ -45,6 +45,8 @@ class VideoAutoencoderTrainConfig:
     """Folder with weights to go on from; its encoder stays as it is."""
     pictures: Path = MINI_SVD / "vae"
     """Folder of the autoencoder for pictures to begin with, where there is no start."""
+    wide: bool = True
+    """Learn on the wide world. The shipped encoder has the components of the other one's clips."""
     clips: int = 1
     """Clips a step, nine frames of each; more make a step slower and its direction surer."""
     threads: int = 0
@@ -118,7 +120,8 @@ def train_video_autoencoder(config: VideoAutoencoderTrainConfig) -> Path:
     if config.threads:
         torch.set_num_threads(config.threads)
     device = torch.device(config.device.replace("auto", "cuda" if torch.cuda.is_available() else "cpu"))
-    world, precision = World.load(config.capture, config.photographs), pick_precision("auto", device)
+    precision = pick_precision("auto", device)
+    world = World.load(config.capture, config.photographs, wide=config.wide)
     torch.manual_seed(config.loop.seed)
     if config.start:
         model = FourFrameAutoencoder.from_pretrained(config.start, torch_dtype=torch.float32)
@@ -136,7 +139,7 @@ def train_video_autoencoder(config: VideoAutoencoderTrainConfig) -> Path:
             error = model.decode(latents).sample.float() - clips
         return error.abs().mean() + 2 * error.square().mean()
 
-    test = World(world.clips, [], "test")
+    test = World(world.clips, [], "test", config.wide)
     held_out = torch.cat([clips_of(test, k, 1, 0, 17) for k in range(EVALUATION_CLIPS)]).to(device)
 
     @torch.no_grad()

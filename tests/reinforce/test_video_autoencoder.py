@@ -69,6 +69,6 @@ def test_training_leaves_the_encoder_and_resumes(tmp_path, monkeypatch):
 
     once, resumed = trained("once", 2), trained("twice", 1, 2)
     assert all(torch.equal(v, resumed[k]) for k, v in once.items())
-    start = make_video_autoencoder(MINI_SVD / "vae", clips_of(World.load(), 0, 3, seed=1)).half().state_dict()
+    start = make_video_autoencoder(MINI_SVD / "vae", clips_of(World.load(wide=True), 0, 3, seed=1)).half().state_dict()
     assert torch.equal(start["encoder.weight"], once["encoder.weight"])
     assert not torch.equal(start["decoder.layers.0.weight"], once["decoder.layers.0.weight"])

@@ -190,15 +190,12 @@ def test_a_batch_depends_on_its_step_alone():
 
 
 def test_worlds_in_turn():
-    class Named:
-        def __init__(self, name):
-            self.name = name
-
-        def sample(self, seed, frames=16):
-            return self.name, seed, frames
-
-    both = InTurn((Named("a"), Named("b")))
-    assert [both.sample(seed, 4) for seed in (6, 7, 8)] == [("a", 6, 4), ("b", 7, 4), ("a", 8, 4)]
+    one, two = FakeWorld(), FakeWorld()
+    two.sample = lambda seed, frames=FRAMES: FakeWorld().sample(seed + 100, frames)
+    both = InTurn((one, two))
+    for seed, source in ((6, 6), (7, 107)):
+        assert np.array_equal(both.sample(seed, FRAMES).part_ids, FakeWorld().sample(source).part_ids)
+    assert not np.array_equal(one.sample(7).part_ids, two.sample(7).part_ids)
 
 
 def test_what_is_kept_of_a_frame_shows_a_subject():

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float32, UInt8
 from torch import Tensor
 
 from kinema.checkpoints import ASSETS, read_weights, write_weights
-from kinema.extract.detection import Detection
+from kinema.extract.detection import Detection, box_iou
 from kinema.extract.instances import Instance, box_of_mask, find_instances, find_keypoints
 from kinema.extract.keypoints import Keypoints
 from kinema.extract.perception_net import (
@@ -184,17 +184,11 @@ def look(net: PerceptionNet, frames: UInt8[np.ndarray, "T H W 3"]) -> Seen:
 
 def _best_mask(detection: Detection, candidates: list[tuple[str, np.ndarray]]) -> np.ndarray | None:
     overlaps = [
-        (_box_iou(detection.box_px, box_of_mask(mask)) if category == detection.category else 0.0, mask)
+        (box_iou(detection.box_px, box_of_mask(mask)) if category == detection.category else 0.0, mask)
         for category, mask in candidates
     ]
     overlap, mask = max(overlaps, key=lambda pair: pair[0], default=(0.0, None))
     return mask if overlap > 0 else None
-
-
-def _box_iou(a: np.ndarray, b: np.ndarray) -> float:
-    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    common = float(np.prod(np.maximum(sides, 0)))
-    return common / max(1e-6, float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - common)
 
 
 def save_perception(net: PerceptionNet, path: str | Path, provenance: dict[str, str]) -> None:

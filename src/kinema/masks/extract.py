@@ -16,30 +16,12 @@ from kinema.errors import InputError
 from kinema.extract.detection import Detection, Detector
 from kinema.extract.instances import box_of_mask
 from kinema.extract.keypoints import Keypoints
+from kinema.extract.nouns import NOUNS, known_category, without_article, words_of
 from kinema.extract.observation import SubjectCategory
 from kinema.extract.observe import Sight, follow
 from kinema.extract.segmentation import Segmenter
 from kinema.masks.parameters import nearest
 from kinema.types import MaskSequence, Video
-
-NOUNS: dict[SubjectCategory, tuple[str, ...]] = {
-    "human": (
-        "person", "man", "woman", "boy", "girl", "child", "kid", "human", "dancer", "runner", "player", "athlete",
-        "walker", "skater", "rider", "gymnast", "boxer", "actor", "astronaut", "worker", "body",
-    ),
-    "animal": (
-        "animal", "dog", "puppy", "cat", "kitten", "horse", "pony", "tiger", "lion", "leopard", "cheetah", "wolf", "fox",
-        "cow", "bull", "sheep", "goat", "pig", "deer", "bear", "elephant", "zebra", "giraffe", "llama", "camel",
-        "donkey", "squirrel", "quadruped", "monkey",
-    ),
-    "object": (
-        "object", "thing", "ball", "football", "car", "truck", "bus", "vehicle", "box", "stick", "chair", "table",
-        "bottle", "cup", "toy", "bicycle", "bike", "boat", "plane", "book", "bag",
-    ),
-}  # fmt: skip
-"""What the shipped mini-perception calls things; it tells these three kinds apart, not their species."""
-PLURALS = {"people": "person", "men": "man", "women": "woman", "children": "child", "wolves": "wolf", "sheep": "sheep"}
-_END_OF_NOUN = {"on", "in", "with", "of", "at", "by", "from", "under", "behind", "and", "who", "that", "which"}
 
 
 @runtime_checkable
@@ -72,40 +54,20 @@ def extract_masks(video: Video, noun: str | Sequence[str], perception: Seeing | 
         chains = [c for c in chains if c is not chain]
         for sight in chain:
             masks[sight.frame, n] = sight.mask
-    return MaskSequence(masks, tuple(_bare(one) for one in nouns), video.fps)
+    return MaskSequence(masks, tuple(without_article(one) for one in nouns), video.fps)
 
 
 def category_of(noun: str) -> SubjectCategory:
     """ "a robot dog on the moon" -> "animal": the last known word of the noun. Raises InputError with what is known."""
-    head = _words(noun)
-    for word in reversed(head):
-        for category, names in NOUNS.items():
-            if word in names:
-                return category
+    category = known_category(noun)
+    if category is not None:
+        return category
     known = [name for names in NOUNS.values() for name in names]
     raise InputError(
         f"object {noun!r}", "is not a noun that the mini-perception knows",
         "people (a man, a dancer ...), animals (a dog, a tiger ...) or objects (a ball, a car ...)",
-        nearest(head[-1] if head else "", known),
+        nearest((words_of(noun) or [""])[-1], known),
     )  # fmt: skip
-
-
-def _words(noun: str) -> list[str]:
-    """The words of a noun, lower case, in the singular, up to the first preposition."""
-    words = []
-    for word in noun.lower().replace("-", " ").split():
-        plain = word.strip(".,;:!?'\"")
-        if plain in _END_OF_NOUN:
-            break
-        known = any(plain in names for names in NOUNS.values())
-        words.append(PLURALS.get(plain, plain if known else plain.removesuffix("s")))
-    return words
-
-
-def _bare(noun: str) -> str:
-    """Without its article: the label of the mask."""
-    words = noun.split()
-    return " ".join(words[1:] if len(words) > 1 and words[0].lower() in ("a", "an", "the") else words)
 
 
 def _follow(video: Video, detections: list[list[Detection]], masks: list[np.ndarray]) -> list[list[Sight]]:
@@ -124,8 +86,8 @@ def _follow(video: Video, detections: list[list[Detection]], masks: list[np.ndar
 
 def _pick(noun: str, chains: list[list[Sight]]) -> list[Sight]:
     """Of the things that the noun names and that are there first, the one that is surest over all frames."""
-    name = _bare(noun).lower()
-    named = [c for c in chains if _bare(c[0].detection.label).lower() == name]
+    name = without_article(noun).lower()
+    named = [c for c in chains if without_article(c[0].detection.label).lower() == name]
     if not named:
         category = category_of(noun)
         named = [c for c in chains if c[0].detection.category == category]

@@ -77,6 +77,20 @@ def train_mvideo() -> None:
     """
 
 
+def train_segmenter() -> None:
+    """Train the segmenter without colour that judges videos; the same command again goes on after a stop.
+
+    $ kinema train segmenter --capture cmu_train.npz --run runs/segmenter --out segmenter.safetensors
+    """
+
+
+def train_text_judge() -> None:
+    """Train the judge of videos against their prompts; the same command again goes on after a stop.
+
+    $ kinema train text-judge --capture cmu_train.npz --run runs/text --out text.safetensors
+    """
+
+
 TRAINABLE: dict[str, Callable[[], None]] = {
     "pmp": train_pmp,
     "autoencoder": train_autoencoder,
@@ -87,6 +101,8 @@ TRAINABLE: dict[str, Callable[[], None]] = {
     "video-autoencoder": train_video_autoencoder,
     "mvideo-base": train_mvideo_base,
     "mvideo": train_mvideo,
+    "segmenter": train_segmenter,
+    "text-judge": train_text_judge,
 }
 """Name -> its help."""
 _CODE = {
@@ -99,6 +115,8 @@ _CODE = {
     "video-autoencoder": ("kinema.train.video_autoencoder", "VideoAutoencoderTrainConfig", "train_video_autoencoder"),
     "mvideo-base": ("kinema.train.mvideo", "BaseTrainConfig", "train_base"),
     "mvideo": ("kinema.train.mvideo", "MVideoTrainConfig", "train_mvideo"),
+    "segmenter": ("kinema.train.segmenter", "SegmenterTrainConfig", "train_segmenter"),
+    "text-judge": ("kinema.train.text_judge", "TextJudgeTrainConfig", "train_text_judge"),
 }
 
 

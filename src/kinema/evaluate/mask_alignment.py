@@ -17,13 +17,13 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from kinema.errors import InputError
 from kinema.extract.detection import Detector
 from kinema.extract.instances import box_of_mask
-from kinema.extract.keypoints import Keypoints
-from kinema.extract.observe import Sight, follow
 from kinema.extract.segmentation import Segmenter
 from kinema.types import MaskSequence
 
 LEAST_AREA = 0.005
 """A thing counts from the first frame on in which its mask covers this share of the picture, 82 of 128 x 128 pixels."""
+INSIDE = 0.7
+"""Share of a subject's pixels in a box, above which it may be a piece of what the box is of."""
 Boxes = Literal["first", "every"]
 
 
@@ -44,9 +44,10 @@ class Seeing(Detector, Segmenter, Protocol):
 
 
 class PerceptionTracker:
-    """mini-perception (or another that detects and segments) as a `Tracker`: it follows the thing that fits the box best.
+    """mini-perception (or another that detects and segments) as a `Tracker`, whatever it takes a thing for.
 
-    What it sees of a video is remembered, so that several boxes, and other first frames, cost one look.
+    In the first frame the mask that fits the box best, in each other one the mask that fits the one before best; it is that
+    of one subject found, or of all of them that lie in the box, since one that looks strange is often seen in pieces.
     """
 
     def __init__(self, perception: Seeing | None = None):
@@ -59,33 +60,40 @@ class PerceptionTracker:
     def track(
         self, frames: UInt8[np.ndarray, "T H W 3"], boxes_px: Float32[np.ndarray, "N 4"]
     ) -> Bool[np.ndarray, "T N H W"]:
-        sights = self._sights(frames)
+        found = self.perception.segment(frames, self.perception.detect(frames))
         masks = np.zeros((len(frames), len(boxes_px), *frames.shape[1:3]), bool)
-        chains = [c for c in follow(sights, max(frames.shape[1:3])) if c[0].frame == 0]
         for n, box in enumerate(boxes_px):
-            overlap, chain = max(
-                ((box_iou(box, c[0].detection.box_px), c) for c in chains), key=lambda pair: pair[0], default=(0.0, [])
-            )
-            for sight in chain if overlap > 0 else []:
-                masks[sight.frame, n] = sight.mask
+            expected = filled(box, frames.shape[1:3])
+            for t, subjects in enumerate(found):
+                candidates = _candidates(subjects, box)
+                if t == 0:
+                    fits = [box_iou(box, box_of_mask(mask)) for mask in candidates]
+                else:
+                    fits = [mask_iou(expected, mask) for mask in candidates]
+                if max(fits) > 0:
+                    expected = masks[t, n] = candidates[int(np.argmax(fits))]
+                    box = box_of_mask(expected)
         return masks
 
-    def _sights(self, frames: UInt8[np.ndarray, "T H W 3"]) -> list[list[Sight]]:
-        detections = self.perception.detect(frames)
-        nothing = Keypoints(np.zeros((0, 2), np.float32), np.zeros(0, np.float32))
-        rows = []
-        for t, (found, masks) in enumerate(zip(detections, self.perception.segment(frames, detections), strict=True)):
-            row = []
-            for detection, mask in zip(found, masks, strict=True):
-                if mask.any():
-                    middle = np.argwhere(mask).mean(0)[::-1] + 0.5
-                    row.append(Sight(t, detection, mask, nothing, middle, frames[t][mask].mean(0) / 255))
-            rows.append(row)
-        return rows
+
+def _candidates(subjects: Bool[np.ndarray, "S H W"], box: Float32[np.ndarray, " 4"]) -> Bool[np.ndarray, "S1 H W"]:
+    """Each subject, and all together that lie mostly in the box."""
+    within = filled(box, subjects.shape[1:])
+    inside = [(mask & within).sum() > INSIDE * mask.sum() for mask in subjects]
+    together = subjects[np.array(inside, bool)].any(0)
+    return np.concatenate([subjects, together[None]])
+
+
+def filled(box: Float32[np.ndarray, " 4"], image_hw: tuple[int, ...]) -> Bool[np.ndarray, "H W"]:
+    """The pixels of a box x0 y0 x1 y1, right and lower edges outside."""
+    mask = np.zeros(image_hw, bool)
+    x0, y0, x1, y1 = np.rint(np.maximum(box, 0)).astype(int)
+    mask[y0:y1, x0:x1] = True
+    return mask
 
 
 def box_iou(a: Float32[np.ndarray, " 4"], b: Float32[np.ndarray, " 4"]) -> float:
-    """Intersection over union of two boxes x0 y0 x1 y1, 0-1."""
+    """Intersection over union of two boxes, 0-1."""
     sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
     common = float(np.prod(np.maximum(sides, 0)))
     return common / max(1e-6, float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - common)

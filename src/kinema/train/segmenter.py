@@ -203,17 +203,18 @@ def held_out_tracks(world: ClipSource, clips: int) -> list[tuple[np.ndarray, Mas
     ]
 
 
-def train_segmenter(config: SegmenterTrainConfig) -> Path:
-    """Train, resume or finish; -> the path of the weights."""
+def train_segmenter(config: SegmenterTrainConfig, worlds: tuple[ClipSource, ClipSource] | None = None) -> Path:
+    """Train, resume or finish; -> the path of the weights. `worlds`: others than the procedural ones to train and score."""
     from kinema.world.sampler import World
 
     if config.threads:
         torch.set_num_threads(config.threads)
-    world = World.load(config.capture, config.photographs, "train", wide=True)
-    pool = ClipPool(world, config.pool, config.new_clips, config.loop.seed * 1_000_000, TRACK_FRAMES)
-    held_out = held_out_tracks(
-        World.load(config.validation, config.validation_photographs, "test", wide=True), config.validation_clips
+    world, other = worlds or (
+        World.load(config.capture, config.photographs, "train", wide=True),
+        World.load(config.validation, config.validation_photographs, "test", wide=True),
     )
+    pool = ClipPool(world, config.pool, config.new_clips, config.loop.seed * 1_000_000, TRACK_FRAMES)
+    held_out = held_out_tracks(other, config.validation_clips)
     torch.manual_seed(config.loop.seed)
     net = SegmenterNet(config.model).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 

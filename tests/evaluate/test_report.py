@@ -15,8 +15,10 @@ from clips import moving
 from rich.console import Console
 
 from kinema.errors import InputError
+from kinema.evaluate.clip_files import read_frames_of
 from kinema.evaluate.registry import INPUTS, METRICS
 from kinema.evaluate.report import evaluate, evaluate_folder
+from kinema.evaluate.seams import measure_seams
 from kinema.extract.observation import Observation, Track
 from kinema.render.palette import parts_to_rgb
 from kinema.video import write_video
@@ -166,6 +168,38 @@ def test_pngs_of_two_sizes(folders):
     cv2.imwrite(str(folders[0] / "b" / "000009.png"), np.zeros((32, 64, 3), np.uint8))
     with pytest.raises(InputError, match="64x32"):
         evaluate_folder(folders[0])
+
+
+def test_what_animate_left_beside_a_video_and_the_masks_that_drove_it(tmp_path):
+    video = moving((1, 0), frames=17)
+    write_video(video, tmp_path / "a.mp4", 8, lossless=True)
+    (tmp_path / "a.clips").mkdir()
+    record = {"prompt": "spots on a wall", "seams": [{"frame": 9}]}
+    (tmp_path / "a.clips" / "result.json").write_text(json.dumps(record))
+    np.savez(tmp_path / "a.npz", masks=np.ones((17, 1, 8, 8), bool))
+    names = ["mask_alignment", "mask_alignment_grey", "text_alignment", "seam_difference_ratio", "seam_colour_drift"]
+    rows = {row.metric: row.value for row in evaluate_folder(tmp_path, metrics=names).rows}
+    assert list(rows) == names
+    seam = measure_seams(read_frames_of(tmp_path / "a.mp4"), [9])[0]
+    assert rows["seam_difference_ratio"] == pytest.approx(seam.difference_ratio)
+    assert rows["seam_colour_drift"] == pytest.approx(seam.colour_drift)
+    assert -100 <= rows["text_alignment"] <= 100
+    np.savez(tmp_path / "a.npz", masks=np.zeros((17, 1, 8, 8), bool), prompt="another")
+    report = evaluate_folder(tmp_path, metrics=names)
+    assert "nothing that is large enough" in report.left_out["mask_alignment"]
+    assert {row.metric: row.value for row in report.rows}["text_alignment"] != rows["text_alignment"]
+
+
+def test_masks_and_records_that_do_not_fit(tmp_path):
+    write_video(moving((1, 0)), tmp_path / "a.mp4", 8)
+    np.savez(tmp_path / "a.npz", masks=np.ones((5, 1, 8, 8), bool))
+    with pytest.raises(InputError, match="8 frames of N masks"):
+        evaluate_folder(tmp_path)
+    (tmp_path / "a.npz").unlink()
+    (tmp_path / "a.clips").mkdir()
+    (tmp_path / "a.clips" / "result.json").write_text('{"prompt": 3}')
+    with pytest.raises(InputError, match="no such record"):
+        evaluate_folder(tmp_path)
 
 
 def test_a_metric_that_does_not_exist(folders):

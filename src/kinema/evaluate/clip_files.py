@@ -1,7 +1,8 @@
 """Clips of a folder with what is known of them: videos by name, and beside them part ids and the like.
 
 Input: a folder with .mp4 files or folders of PNGs, one a clip; one such clip is fine too. `NAME_parts.mp4` (colours of
-`kinema.render.palette`) or `NAME.npz` (keys of `registry.INPUTS`) tell more of NAME. Output: paths by name, then arrays.
+`kinema.render.palette`) or `NAME.npz` (keys of `registry.INPUTS`) tell more of NAME, and `NAME.clips/result.json`, which
+`kinema animate` leaves, its prompt and where its clips join. Output: paths by name, then arrays.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from kinema.errors import InputError
+from kinema.json_file import read_json
 from kinema.video import read_video
 
 PARTS_SUFFIX = "_parts"
@@ -28,6 +30,7 @@ class ClipFiles:
     video: Path
     parts: Path | None
     known: Path | None
+    record: Path | None = None
 
 
 def find_clips(folder: Path) -> dict[str, ClipFiles]:
@@ -47,8 +50,10 @@ def find_clips(folder: Path) -> dict[str, ClipFiles]:
         parts = next(
             (p for p in (place / f"{name}{PARTS_SUFFIX}.mp4", place / f"{name}{PARTS_SUFFIX}") if p.exists()), None
         )
-        known = place / f"{name}.npz"
-        clips[name] = ClipFiles(name, path, parts, known if known.exists() else None)
+        known, record = place / f"{name}.npz", place / f"{name}.clips" / "result.json"
+        clips[name] = ClipFiles(
+            name, path, parts, known if known.exists() else None, record if record.exists() else None
+        )
     if not clips:
         raise InputError(folder, "holds no video", expected=".mp4 files, or a folder of PNGs for each clip")
     return clips
@@ -63,11 +68,16 @@ def read_clip(files: ClipFiles, keys: tuple[str, ...]) -> dict[str, Any]:
     from kinema.render.palette import rgb_to_parts
 
     known: dict[str, Any] = {"video": read_frames_of(files.video)}
+    if files.record:
+        known |= _read_record(files.record)
     if files.known:
         known |= _read_npz(files.known, keys)
     if files.parts and "part_ids" not in known:
         known["part_ids"] = rgb_to_parts(read_frames_of(files.parts))
     shape = known["video"].shape[:3]
+    if "masks" in known and (known["masks"].ndim != 4 or len(known["masks"]) != shape[0]):
+        expected = f"[T,N,H,W], {shape[0]} frames of N masks, as {files.video} has"
+        raise InputError(f"{files.known}: masks", f"has shape {known['masks'].shape}", expected)
     for key in ("part_ids", "subject_ids", "crossing"):
         if key in known and known[key].shape != shape:
             found = files.known if files.known and not (key == "part_ids" and files.parts) else files.parts
@@ -80,9 +90,21 @@ def read_clip(files: ClipFiles, keys: tuple[str, ...]) -> dict[str, Any]:
     return known
 
 
+def _read_record(path: Path) -> dict[str, Any]:
+    """What `kinema animate` noted of a video."""
+    expected = "what kinema animate wrote: its prompt and seams"
+    record = read_json(path, expected)
+    try:
+        assert isinstance(record, dict)
+        prompt, frames = str(record["prompt"]), [int(seam["frame"]) for seam in record["seams"]]
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        raise InputError(path, f"is no such record ({error!r})", expected) from error
+    return ({"prompt": prompt} if prompt.strip() else {}) | ({"seams": np.array(frames)} if frames else {})
+
+
 def _read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
     kinds: dict[str, Any] = {"part_ids": np.uint8, "subject_ids": np.uint8, "crossing": bool, "joints_visible": bool,
-                             "joints_px": np.float64}  # fmt: skip
+                             "masks": bool, "seams": np.int64, "joints_px": np.float64}  # fmt: skip
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = {key: arrays[key] for key in keys if key in arrays}
@@ -95,6 +117,8 @@ def _read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
             if value.dtype.kind not in "uifb" or not np.array_equal(value, value.astype(kinds[key]), equal_nan=True):
                 raise InputError(f"{path}: {key}", f"has {value.dtype} values", f"what fits {np.dtype(kinds[key])}")
             found[key] = value.astype(kinds[key])
+    if "prompt" in found:
+        found["prompt"] = str(found["prompt"])
     return found
 
 

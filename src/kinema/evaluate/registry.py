@@ -8,14 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from kinema.errors import InputError
 from kinema.evaluate import control_metrics, frechet, keypoint_metrics, morphology, occlusion, video_metrics
 from kinema.evaluate.bootstrap import Statistic
+from kinema.evaluate.seams import measure_seams
+from kinema.types import MaskSequence
 
+if TYPE_CHECKING:
+    from kinema.evaluate.mask_alignment import Tracker
+
+NOMINAL_FPS = 8.0
+"""Of masks whose rate nothing goes by."""
 INPUTS: dict[str, str] = {
     "video": "frames uint8 [T,H,W,3] RGB",
     "part_ids": "part ids uint8 [T,H,W] extracted from the video",
@@ -25,6 +33,9 @@ INPUTS: dict[str, str] = {
     "crossing": "bool [T,H,W]: pixels in which subjects cross",
     "target_part": "id of the part that was sketched",
     "target_px": "(x, y) of the sketch's centre in pixels",
+    "masks": "bool [T,N,H,W]: the masks that drove the video, at any size",
+    "prompt": "what the video was told to show",
+    "seams": "int: the first frame of every clip of a long video but the first",
 }
 """What a clip may bring: its video, and the keys of its .npz file."""
 
@@ -82,10 +93,46 @@ def _clip_failure(part_ids: UInt8[np.ndarray, "T H W"], subject_ids: UInt8[np.nd
     return morphology.morphology_clip_failure(part_ids, subject_ids=subject_ids)
 
 
+def _mask_alignment(video: UInt8[np.ndarray, "T H W 3"], masks: Bool[np.ndarray, "T N H2 W2"]) -> float:
+    from kinema.evaluate.mask_alignment import PerceptionTracker
+
+    return _alignment(video, masks, PerceptionTracker())
+
+
+def _mask_alignment_grey(video: UInt8[np.ndarray, "T H W 3"], masks: Bool[np.ndarray, "T N H2 W2"]) -> float:
+    from kinema.evaluate.grey_segmenter import shipped_segmenter
+
+    return _alignment(video, masks, shipped_segmenter())
+
+
+def _alignment(video: np.ndarray, masks: np.ndarray, tracker: Tracker) -> float:
+    from kinema.evaluate.mask_alignment import LEAST_AREA, mask_alignment
+
+    found = mask_alignment(video, MaskSequence(masks, ("",) * masks.shape[1], NOMINAL_FPS), tracker)
+    if np.isnan(found):
+        raise InputError("masks", "show nothing that is large enough", f"{LEAST_AREA:.1%} of the picture in some frame")
+    return found
+
+
+def _text_alignment(video: UInt8[np.ndarray, "T H W 3"], prompt: str) -> float:
+    from kinema.evaluate.text_alignment import text_alignment
+
+    return text_alignment(video, prompt)
+
+
+def _seam_ratio(video: UInt8[np.ndarray, "T H W 3"], frames: np.ndarray) -> float:
+    return float(np.median([seam.difference_ratio for seam in measure_seams(video, frames.tolist())]))
+
+
+def _seam_drift(video: UInt8[np.ndarray, "T H W 3"], frames: np.ndarray) -> float:
+    return float(np.mean([seam.colour_drift for seam in measure_seams(video, frames.tolist())]))
+
+
 _PAIR = ("video", "truth.video")
 _TARGET = ("part_ids", "target_part", "target_px")
 _LOOKS = ("video", "part_ids")
 _WHOSE = ("part_ids", "subject_ids")
+_SEAMS = ("video", "seams")
 _VBENCH = "VBench (Huang et al. 2024)"
 
 METRICS: dict[str, Metric] = {
@@ -145,4 +192,15 @@ METRICS: dict[str, Metric] = {
         30,
         ("subject_ids", "truth.subject_ids", "truth.crossing"),
     ),
+    "mask_alignment": Metric(
+        _mask_alignment, "", "higher", "MVideo, equation 3, mini-perception for SAM 2", 30, ("video", "masks")
+    ),
+    "mask_alignment_grey": Metric(
+        _mask_alignment_grey, "", "higher", "MVideo, equation 3, a segmenter without colour", 30, ("video", "masks")
+    ),
+    "text_alignment": Metric(
+        _text_alignment, "100 cosine", "higher", "Hessel et al. 2021, kinema's judge for CLIP", 30, ("video", "prompt")
+    ),
+    "seam_difference_ratio": Metric(_seam_ratio, "", "lower", "kinema's own, median over seams", 30, _SEAMS),
+    "seam_colour_drift": Metric(_seam_drift, "8-bit levels", "lower", "kinema's own, mean over seams", 30, _SEAMS),
 }

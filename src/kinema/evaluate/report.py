@@ -249,7 +249,12 @@ def _lack(need: str, has_truth: bool) -> str:
     if need == "truth.video" or (need.startswith(TRUTH) and not has_truth):
         return "needs the true videos (--against)"
     side = "true video" if need.startswith(TRUTH) else "video"
-    files = {"part_ids": "NAME_parts.mp4, NAME.npz or --extract", "subject_ids": "NAME.npz or --extract"}
+    files = {
+        "part_ids": "NAME_parts.mp4, NAME.npz or --extract",
+        "subject_ids": "NAME.npz or --extract",
+        "prompt": "NAME.npz, or NAME.clips of kinema animate",
+        "seams": "NAME.clips of kinema animate, NAME.npz",
+    }
     return f"needs {key} of the {side} ({files.get(key, 'NAME.npz')})"
 
 

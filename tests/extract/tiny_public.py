@@ -100,7 +100,7 @@ def depth_anything(kind: str = "relative"):
     config = DepthAnythingConfig(
         backbone_config=dino, reassemble_hidden_size=8, neck_hidden_sizes=[4, 4, 4, 4], fusion_hidden_size=8,
         head_hidden_size=4, depth_estimation_type=kind, max_depth=20 if kind == "metric" else 1,
-        initializer_range=0.5,
+        initializer_range=0.2,
     )  # fmt: skip
     model = DepthAnythingForDepthEstimation(config)
     with torch.no_grad():  # nearer than nothing, whatever is seen
@@ -115,6 +115,23 @@ def depth_anything_pictures():
         size={"height": 56, "width": 56}, keep_aspect_ratio=True, ensure_multiple_of=14,
         image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225],
     )  # fmt: skip
+
+
+def vitpose(points: int = 17, experts: int = 1):
+    from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
+
+    torch.manual_seed(0)
+    backbone = VitPoseBackboneConfig(
+        image_size=(64, 48), patch_size=(16, 16), hidden_size=8, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=2,
+        num_experts=experts, part_features=4, out_indices=[2],
+    )  # fmt: skip
+    return VitPoseForPoseEstimation(VitPoseConfig(backbone_config=backbone, num_labels=points, initializer_range=0.2))
+
+
+def vitpose_pictures():
+    from transformers import VitPoseImageProcessorPil
+
+    return VitPoseImageProcessorPil(size={"height": 64, "width": 48})
 
 
 def save_grounding_dino(folder: Path) -> Path:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kinema.camera import project
 from kinema.errors import InputError
 from kinema.picture import checked_picture, fit, load_picture
+from kinema.types import Cameras
 
 
 def save(path, mode, size=(64, 48), color=None, **options):
@@ -93,3 +95,16 @@ def test_arrays_of_another_kind_are_refused():
         checked_picture(np.zeros((64, 64, 3), np.float32))
     with pytest.raises(InputError):
         checked_picture(np.zeros((64, 64), np.uint8))
+
+
+def test_cameras_of_the_models_frames_become_those_of_the_whole_picture():
+    """A point is seen where the pixel of the model's frame lies in the picture."""
+    fitted = fit((576, 1024), 512 * 288, 64)
+    assert fitted.size == (512, 320)
+    K = np.array([[[400.0, 0, 256], [0, 400, 160], [0, 0, 1]]], np.float32)
+    cameras = Cameras(K, np.eye(4, dtype=np.float32)[None], (320, 512))
+    point = np.array([[[0.3, -0.2, 2.0]]], np.float32)
+    small, _ = project(point, cameras)
+    whole, _ = project(point, fitted.undone(cameras, (576, 1024)))
+    assert np.allclose(fitted.points(whole[0].astype(float)), small[0], atol=1e-3)
+    assert fitted.undone(cameras, (576, 1024)).image_hw == (576, 1024)

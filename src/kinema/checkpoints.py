@@ -28,10 +28,26 @@ MINI_COGVIDEOX = ASSETS / "mini_cogvideox"
 WORLD_MOTION = ASSETS / "world_motion" / "world_motion.npz"
 """A few captured clips, so that the procedural world runs without a capture file."""
 
+LARGE_BYTES = 1 << 28
+"""From this size on a file's hash is kept for as long as the program runs: the public models have tens of GB."""
+
 
 def sha256(path: str | Path) -> str:
-    """Hex digest of a file."""
-    with Path(path).open("rb") as file:
+    """Hex digest of a file; one that takes long is read once, as long as it does not change."""
+    path = Path(path)
+    about = path.stat()
+    if about.st_size < LARGE_BYTES:
+        return _digest_of_file(path)
+    return _kept_sha256(path.resolve(), about.st_size, about.st_mtime_ns)
+
+
+@cache
+def _kept_sha256(path: Path, size: int, mtime_ns: int) -> str:
+    return _digest_of_file(path)
+
+
+def _digest_of_file(path: Path) -> str:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

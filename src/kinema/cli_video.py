@@ -32,6 +32,12 @@ def generate(
     seed: Annotated[int, arg(metavar="N")] = 42,
     preset: Annotated[str, arg(metavar="NAME")] = "mini-svd",
     start: Annotated[Literal["reposed", "noise"] | None, option("reposed|noise", "default: the preset's")] = None,
+    model: Annotated[Path | None, option("FOLDER", "default: the preset's")] = None,
+    adapter: Annotated[Path | None, option("FILE", "default: the preset's")] = None,
+    control: Annotated[
+        Literal["parts", "depth", "openpose", "layout"] | None,
+        option("parts|depth|openpose|layout", "default: the preset's"),
+    ] = None,
     stages: Annotated[Path | None, option("DIR")] = None,
     from_stage: Annotated[Literal[1, 2, 3], arg(metavar="1|2|3")] = 1,
 ) -> None:
@@ -41,6 +47,7 @@ def generate(
     $ kinema generate photo.jpg --out video.mp4 --drag right_hand 60,70 40,30 --stages stages/
     $ kinema generate photo.jpg --out video.mp4 --motion dance.bvh --seconds 6
     $ kinema generate photo.jpg --out video.mp4 --stages stages/ --from-stage 2
+    $ kinema generate photo.jpg --out video.mp4 --preset vace-1.3b --model Wan2.1-VACE-1.3B-diffusers
 
     Args:
         image: the picture that the video begins with
@@ -53,8 +60,11 @@ def generate(
         frames: frames of the video
         seconds: its length instead
         seed: another number gives another video
-        preset: which model
+        preset: which model: mini-svd comes with kinema, the others with --model (docs/backbones.md)
         start: whether stage 3 starts from the reposed picture or from noise
+        model: a model folder as diffusers lays it out, safetensors
+        adapter: what makes that model see parts, .safetensors
+        control: how the model is told the motion
         stages: keep what every stage made; what is unchanged is used again, and a stopped run goes on
         from_stage: go on from the scene (2) or the refined scene (3) in the stages folder, edited or not
     """
@@ -73,7 +83,7 @@ def generate(
     with stage_bars() as progress:
         result = run(
             image, prompt, target, drags, moved, strength, frames, seconds, seed, preset, start, stages, from_stage,
-            progress,
+            progress, model, adapter, control,
         )  # fmt: skip
     write_video(result.video.frames, out, result.video.fps)
     with atomic_path(Path(f"{out}.json")) as temporary:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from kinema.errors import InputError
+from kinema.types import Cameras
 
 SMALLEST_PX, LARGEST_PX = 32, 16_384
 """Sides of a picture that can be animated."""
@@ -37,6 +38,16 @@ class Fit:
         scaled = cv2.resize(picture, (max(width, self.size[0]), max(height, self.size[1])), interpolation=method)
         left, top = (round(-shift) for shift in self.shift)
         return np.ascontiguousarray(scaled[top : top + self.size[1], left : left + self.size[0]])
+
+    def undone(self, cameras: Cameras, picture_hw: tuple[int, int]) -> Cameras:
+        """Cameras of the model's frames -> of the whole picture."""
+        if cameras.image_hw == picture_hw:
+            return cameras
+        K = cameras.K.astype(float).copy()
+        K[:, 0, 2] -= self.shift[0]
+        K[:, 1, 2] -= self.shift[1]
+        K[:, :2] /= self.scale
+        return Cameras(K.astype(np.float32), cameras.T_camera_world, picture_hw)
 
 
 def fit(picture_hw: tuple[int, int], pixels: int, multiple: int) -> Fit:

@@ -16,8 +16,10 @@ from jaxtyping import UInt8
 from kinema.errors import InputError
 from kinema.extract.observe import observe
 from kinema.picture import Fit, fit
-from kinema.presets import Preset, Start, backbone
+from kinema.presets import Preset
+from kinema.reinforce.backbone import Control, Start
 from kinema.reinforce.part_condition import CONFIDENCE, ConfidenceLevels
+from kinema.reinforce.preflight import Request, preflight
 from kinema.sketch import Drag, Sketch, check_parts, load_sketch, sketch_from_drags
 from kinema.types import BodyMotion, Video
 
@@ -29,6 +31,8 @@ class Plan:
     picture      uint8 [H,W,3] at the model's size, the first frame
     subject_ids  whose each of its pixels is, part_ids which part
     frames       of the video; None: as many as the scene has
+    control      how the model is told the motion
+    notes        what was changed of what was asked, so that the model can do it
     """
 
     picture: UInt8[np.ndarray, "H W 3"]
@@ -42,6 +46,8 @@ class Plan:
     seed: int
     preset: Preset
     start: Start
+    control: Control = "parts"
+    notes: tuple[str, ...] = ()
     levels: ConfidenceLevels = CONFIDENCE
 
 
@@ -53,9 +59,9 @@ def hw_of(plan: Plan) -> tuple[int, int]:
 def make_plan(
     picture: np.ndarray, preset: Preset, prompt: str | None, target: str | Path | Sketch | None, drags: Sequence[Drag],
     motion: BodyMotion | None, strength: float | None, frames: int | None, seconds: float | None, seed: int,
-    start: Start | None,
+    start: Start | None, control: Control | None = None,
 ) -> Plan:  # fmt: skip
-    """Everything that was asked, checked, at the model's size."""
+    """Everything that was asked, checked, at the model's size; no weights of the video model are read."""
     if strength is not None and not 0 <= strength <= 1:
         raise InputError("strength", f"is {strength}", expected="a number from 0 (calm) to 1 (lively)")
     if frames is not None and seconds is not None:
@@ -63,13 +69,26 @@ def make_plan(
     count = frames if seconds is None else round(seconds * preset.fps)
     if count is not None and count < 2:
         raise InputError("frames", f"is {count}", expected=f"at least 2 ({preset.fps:g} a second)")
-    fitted = fit((picture.shape[0], picture.shape[1]), preset.pixels, backbone(preset).multiple)
+    limits, size = preset.constraints, (picture.shape[1], picture.shape[0])
+    if motion is None and not limits.sees_picture:
+        raise InputError(
+            "motion", f"is not given, and {preset.name} cannot make a coarse video of a picture", "a motion",
+            "--motion FILE, or another --preset",
+        )  # fmt: skip
+    asked = Request(
+        size, preset.pixels, preset.frames, count, motion.fps if motion else None, control, start or preset.start,
+        preset.adapter is not None,
+    )  # fmt: skip
+    asked, notes = preflight(asked, limits)
+    assert asked.control is not None, "preflight settles it"
+    fitted = fit((picture.shape[0], picture.shape[1]), preset.pixels, limits.multiple)
     small = fitted.picture(picture)
     part_ids, subject_ids = look_at(small)
     sketch = _sketch(picture, fitted, target, drags, part_ids, subject_ids)
     return Plan(
-        small, part_ids, subject_ids, prompt or "", sketch, motion, strength, count, seed, preset, start or preset.start
-    )
+        small, part_ids, subject_ids, prompt or "", sketch, motion, strength, count, seed, preset, asked.start,
+        asked.control, notes,
+    )  # fmt: skip
 
 
 def look_at(picture: UInt8[np.ndarray, "H W 3"]) -> tuple[UInt8[np.ndarray, "H W"], UInt8[np.ndarray, "H W"]]:

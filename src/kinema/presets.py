@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -10,31 +11,43 @@ from typing import TYPE_CHECKING, Literal
 
 from kinema.checkpoints import MINI_COGVIDEOX, MINI_SVD
 from kinema.errors import InputError
+from kinema.reinforce import svd
+from kinema.reinforce.backbone import Constraints, Start
 from kinema.reinforce.cogvideox import ClipSettings
 
 if TYPE_CHECKING:
     from kinema.reinforce.backbone import Backbone
     from kinema.reinforce.cogvideox import CogVideoX
 
-Start = Literal["reposed", "noise"]
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A backbone and how the three stages use it (ReVision, section 4.2: S1 with half the frames, 32 of 50 steps).
+    """A backbone and how the three stages use it.
 
+    ReVision, section 4.2: S1 at a quarter of the pixels, with half the frames and 32 of 50 steps.
+
+    model           which backbone; constraints  what it can be asked for
+    folder          in diffusers' layout; None: the user's own, which the hub has as `source`
+    adapter         what makes it see parts; None: it has none
     pixels          of a frame, about; the shape is the picture's
     frames, fps     of stage 3's clips; longer videos come in windows of that length
     coarse_frames, coarse_steps  of stage 1, which covers the same time
+    coarse_share    of the pixels that stage 1 has
     steps           of stage 3 from pure noise
     start_noise, start_steps     of stage 3 from the reposed picture
     strength        of motion where none is asked for; None: that of the coarse video
+    guidance        scale of the classifier-free guidance; 1: none
+    goes_on         from noise, later windows begin with a frame of the one before them; else with the picture
+    on_gpu          in which numbers it runs there: those that it was trained in
     """
 
     name: str
-    folder: Path
-    adapter: Path
+    model: Literal["svd", "vace", "wan", "cogvideox-fun"]
+    constraints: Constraints
+    folder: Path | None
+    adapter: Path | None
     pixels: int
     frames: int
     fps: float
@@ -45,6 +58,11 @@ class Preset:
     start_steps: int
     start: Start = "reposed"
     strength: float | None = None
+    guidance: float = 1.0
+    coarse_share: float = 1.0
+    goes_on: bool = True
+    on_gpu: Literal["float16", "bfloat16"] = "float16"
+    source: str = ""
 
     @property
     def coarse_fps(self) -> float:
@@ -52,20 +70,22 @@ class Preset:
         return self.fps * self.coarse_frames / self.frames
 
     def load(self) -> Backbone:
-        """Read the weights: bfloat16 on a CPU where that is quick, else float32; float16 on a GPU."""
+        """Read the weights: on a CPU bfloat16 where that is quick, else float32. Raises InputError."""
         import torch
 
         from kinema.precision import quick_dtype
-        from kinema.reinforce.svd import load_svd
 
-        if torch.cuda.is_available():
-            return load_svd(self.folder, self.adapter, torch.float16, "cuda")
-        return load_svd(self.folder, self.adapter, quick_dtype("cpu"))
+        assert self.folder is not None, "find_preset gives it one"
+        on_gpu = torch.cuda.is_available()
+        dtype, device = (getattr(torch, self.on_gpu), "cuda") if on_gpu else (quick_dtype("cpu"), "cpu")
+        return _loader(self.model)(self.folder, self.adapter, dtype, device)
 
 
 PRESETS: dict[str, Preset] = {
     "mini-svd": Preset(
         name="mini-svd",
+        model="svd",
+        constraints=svd.MINI_CONSTRAINTS,
         folder=MINI_SVD,
         adapter=MINI_SVD / "adapter.safetensors",
         pixels=128 * 128,
@@ -77,15 +97,66 @@ PRESETS: dict[str, Preset] = {
         start_noise=0.15,
         start_steps=3,
         strength=0.5,
+        goes_on=False,
+    ),
+    "svd": Preset(
+        name="svd",
+        model="svd",
+        constraints=svd.CONSTRAINTS,
+        folder=None,
+        adapter=None,
+        pixels=1024 * 576,
+        frames=25,
+        fps=7.0,
+        coarse_frames=13,
+        coarse_steps=32,
+        coarse_share=0.25,
+        steps=50,
+        start_noise=0.6,
+        start_steps=8,
+        guidance=3.0,
+        source="stabilityai/stable-video-diffusion-img2vid-xt-1-1",
     ),
 }
 
 
-def find_preset(name: str) -> Preset:
-    """Raises InputError for an unknown name."""
+def _loader(model: str) -> Callable[..., Backbone]:
+    """What reads a backbone's folder: (folder, adapter, dtype, device) -> the model."""
+    return {"svd": svd.load_svd}[model]
+
+
+def find_preset(name: str, folder: Path | None = None, adapter: Path | None = None) -> Preset:
+    """A preset; with a folder or an adapter of the user's instead of its own, where given.
+
+    A model folder comes with no adapter but the given one. Raises InputError for an unknown name, and where there is no
+    folder.
+    """
     if name not in PRESETS:
         raise InputError("preset", f"is {name!r}", expected="one of " + ", ".join(PRESETS))
-    return PRESETS[name]
+    preset = PRESETS[name]
+    if folder is not None:
+        _check_folder(folder, preset.source)
+        preset = replace(preset, folder=folder, adapter=adapter)
+    elif adapter is not None:
+        preset = replace(preset, adapter=adapter)
+    if preset.folder is None:
+        raise _without_weights(name, preset.source)
+    if preset.adapter is not None and not preset.adapter.is_file():
+        raise InputError(preset.adapter, "does not exist", "a motion adapter, .safetensors")
+    return preset
+
+
+def _check_folder(folder: Path, source: str) -> None:
+    if not (folder / "model_index.json").is_file() and not (folder / "vae").is_dir():
+        raise InputError(folder, "is no model folder", f"one as diffusers lays it out, such as {source or 'mini-svd'}")
+
+
+def _without_weights(name: str, source: str) -> InputError:
+    own = source.rpartition("/")[2]
+    return InputError(
+        f"preset {name}", "comes without weights", f"the folder of {source}, in safetensors",
+        f"hf download {source} --local-dir {own}; then --model {own}",
+    )  # fmt: skip
 
 
 @cache
@@ -169,11 +240,7 @@ def find_clip_preset(name: str, folder: Path | None = None, adapter: Path | None
     if folder is not None:
         return replace(preset, folder=folder, adapter=adapter)
     if preset.folder is None:
-        own = preset.source.rpartition("/")[2]
-        raise InputError(
-            f"preset {name}", "comes without weights", f"the folder of {preset.source}, in safetensors",
-            f"hf download {preset.source} --local-dir {own}; then --model {own}",
-        )  # fmt: skip
+        raise _without_weights(name, preset.source)
     return preset if adapter is None else replace(preset, adapter=adapter)
 
 

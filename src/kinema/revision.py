@@ -2,13 +2,15 @@
 
 S1 coarse:      the backbone makes a cheap clip from the picture and, where there is one, a sketch of the end.
 S2 extract:     bodies and objects are fitted to it, and the motion prior mends how they move; the sketch is a 3D target.
-S3 regenerate:  their part masks guide the backbone, from pure noise (the paper) or from the reposed picture.
+S3 regenerate:  their part masks guide the backbone, from pure noise (the paper) or from the reposed picture; a backbone
+                that follows control videos gets them drawn as one.
 
 Each stage is a pure function of the one before it and a few settings; `Stages` keeps what they made on disk.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,10 +26,11 @@ from kinema.optimize.optimizer import refine, refine_object
 from kinema.optimize.perform import perform
 from kinema.optimize.retime import at_frames, lengthen_scene, stretch_scene
 from kinema.optimize.target_pose import target_from_sketch
-from kinema.picture import checked_picture, load_picture
+from kinema.picture import Fit, checked_picture, fit, load_picture
 from kinema.plan import Plan, hw_of, make_plan
-from kinema.presets import Start, backbone, find_preset
-from kinema.reinforce.backbone import Sampling
+from kinema.presets import backbone, find_preset
+from kinema.reinforce.backbone import Condition, Control, Sampling, Start
+from kinema.reinforce.control_video import control_video
 from kinema.reinforce.part_condition import (
     no_condition,
     scene_condition,
@@ -41,6 +44,7 @@ from kinema.types import BodyMotion, PartCondition, Scene, Video
 
 DOUBTFUL = 0.6
 """Of the first frame's mean confidence of joints: below, a coarse frame says nothing of a body."""
+log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is."""
 
@@ -79,6 +83,9 @@ def generate(
     stages: Path | None = None,
     from_stage: int = 1,
     progress: Progress = lambda stage, done, total: None,
+    model: Path | None = None,
+    adapter: Path | None = None,
+    control: Control | None = None,
 ) -> GenerationResult:
     """Animate a picture by the three stages.
 
@@ -91,11 +98,15 @@ def generate(
     start       of stage 3: "reposed" or "noise"; by default the preset's
     stages      a folder to keep every stage in; what is unchanged is used again
     from_stage  2 or 3: take the scene, or the refined scene, from `stages` as it lies there, edited or not
+    model       folder of the preset's model, where it comes without weights; adapter  file of its motion adapter
+    control     how the model is told the motion; by default the preset's usual way
     Raises InputError for what cannot be used; finished stages are kept.
     """
-    chosen = find_preset(preset)
+    chosen = find_preset(preset, model, adapter)
     picture = load_picture(image) if isinstance(image, str | Path) else checked_picture(image)
-    plan = make_plan(picture, chosen, prompt, target, drags, motion, strength, frames, seconds, seed, start)
+    plan = make_plan(picture, chosen, prompt, target, drags, motion, strength, frames, seconds, seed, start, control)
+    for note in plan.notes:
+        log.warning("%s: %s", chosen.name, note)
     kept = Stages(stages, from_stage)
     clock: dict[str, float] = {}
     asked = (plan.picture, plan.sketch, plan.seed, plan.preset, plan.levels)
@@ -114,7 +125,7 @@ def generate(
         refined = kept.scene("refined", settings, lambda: refine_scene(plan, extracted))
     with timed(clock, "regenerate"):
         condition = scene_condition(refined, hw_of(plan), plan.levels)
-        settings = (*asked, refined, plan.start)
+        settings = (*asked, refined, plan.start, plan.control)
         video = kept.video("final", settings, lambda: regenerate(plan, refined, condition, progress))
     result = GenerationResult(video, coarse, extracted, refined, condition, plan, clock)
     kept.finish(result)
@@ -122,23 +133,39 @@ def generate(
 
 
 def coarse_video(plan: Plan, progress: Progress) -> Video:
-    """S1: few frames, few steps; the sketch in the last frame, or nothing."""
-    preset, (height, width) = plan.preset, hw_of(plan)
-    sampling = Sampling(preset.coarse_frames, (width, height), preset.coarse_steps, plan.seed, preset.coarse_fps)
-    if plan.sketch is None:
-        condition = no_condition(sampling.frames, (height, width), plan.levels)
-    else:
-        condition = sketch_condition(plan.sketch, sampling.frames, (height, width), plan.levels)
-    frames = backbone(preset).generate(
-        plan.picture, sampling, condition, progress=lambda done, total: progress("coarse", done, total)
+    """S1: few frames, few steps, few pixels; the sketch in the last frame where the model sees parts, or nothing."""
+    preset, fitted = plan.preset, coarse_fit(plan)
+    sampling = Sampling(
+        preset.coarse_frames, fitted.size, preset.coarse_steps, plan.seed, preset.coarse_fps, guidance=preset.guidance
     )
+    condition, hw = None, (fitted.size[1], fitted.size[0])
+    if _sees_parts(plan) and plan.sketch is None:
+        condition = no_condition(sampling.frames, hw, plan.levels)
+    elif _sees_parts(plan) and plan.sketch is not None:
+        shapes = [replace(s, polygon_px=fitted.points(s.polygon_px)) for s in plan.sketch.shapes]
+        condition = sketch_condition(Sketch(tuple(shapes), hw), sampling.frames, hw, plan.levels)
+    frames = backbone(preset).generate(
+        fitted.picture(plan.picture), sampling, condition, prompt=plan.prompt,
+        progress=lambda done, total: progress("coarse", done, total),
+    )  # fmt: skip
     return Video(frames, preset.coarse_fps)
+
+
+def coarse_fit(plan: Plan) -> Fit:
+    """Where the pixels of the picture go in stage 1's frames."""
+    hw = hw_of(plan)
+    return fit(hw, round(hw[0] * hw[1] * plan.preset.coarse_share), plan.preset.constraints.multiple)
+
+
+def _sees_parts(plan: Plan) -> bool:
+    return plan.control == "parts" and plan.preset.adapter is not None
 
 
 def extract_scene(plan: Plan, coarse: Video | None) -> Scene:
     """S2, first half: the subjects of the coarse video in the world; or of the picture, moved as the given motion."""
     if coarse is not None:
-        return without_doubtful_frames(extract(coarse, plan.prompt, of_the_picture(observe(coarse))))
+        scene = without_doubtful_frames(extract(coarse, plan.prompt, of_the_picture(observe(coarse))))
+        return replace(scene, cameras=coarse_fit(plan).undone(scene.cameras, hw_of(plan)))
     assert plan.motion is not None, "without a coarse video there is a motion"
     still = extract(Video(plan.picture[None], plan.preset.fps), plan.prompt)
     return perform(still, plan.motion, plan.preset.fps)
@@ -215,23 +242,51 @@ def regenerated_frames(plan: Plan, scene: Scene, condition: PartCondition, progr
     model = backbone(preset)
     parts = windows(len(scene.cameras.K), preset.frames)
     ids = owners(plan, scene)[1]
+    guide = guidance_of(plan, scene, condition)
 
     def clips() -> Iterator[tuple[slice, np.ndarray]]:
+        picture = plan.picture
         for number, window in enumerate(parts):
             sampling = Sampling(
-                window.stop - window.start, (width, height), preset.steps, plan.seed, preset.fps,
-                start_noise=preset.start_noise, start_steps=preset.start_steps,
+                preset.constraints.clip_frames(window.stop - window.start), (width, height), preset.steps, plan.seed,
+                preset.fps, start_noise=preset.start_noise, start_steps=preset.start_steps, guidance=preset.guidance,
             )  # fmt: skip
-            own = PartCondition(condition.part_ids[window], condition.confidence[window])
+            own = None if guide is None else cut(guide, window, sampling.frames)
             start, known = reposed(plan, scene, ids, window) if plan.start == "reposed" else (None, None)
+            if start is not None and known is not None:
+                start, known = (lengthened(whole, sampling.frames) for whole in (start, known))
 
             def report(done: int, total: int, number: int = number) -> None:
                 progress("regenerate", number * total + done, total * len(parts))
 
-            yield window, model.generate(plan.picture, sampling, own, start, known, report)
+            clip = model.generate(picture, sampling, own, start, known, report, plan.prompt)
+            yield window, clip[: window.stop - window.start]
+            if preset.goes_on and plan.start == "noise" and number + 1 < len(parts):
+                picture = clip[parts[number + 1].start - window.start]
 
     for number, frame in enumerate(blend_stream(clips())):
-        yield plan.picture if number == 0 else frame
+        yield plan.picture if number == 0 and preset.constraints.sees_picture else frame
+
+
+def guidance_of(plan: Plan, scene: Scene, condition: PartCondition) -> Condition | None:
+    """The motion of all frames as the model is told it; None for one that is told nothing but by the reposed picture."""
+    if plan.control == "parts":
+        return condition if _sees_parts(plan) else None
+    height, width = hw_of(plan)
+    return control_video(scene, plan.control, (width, height))
+
+
+def cut(guide: Condition, window: slice, frames: int) -> Condition:
+    """The frames of a window; the last one is repeated where the model cannot make so few."""
+    if isinstance(guide, PartCondition):
+        part_ids, confidence = (lengthened(v[window], frames) for v in (guide.part_ids, guide.confidence))
+        return PartCondition(part_ids, confidence)
+    return lengthened(guide[window], frames)
+
+
+def lengthened(clip: np.ndarray, frames: int) -> np.ndarray:
+    """The clip, its last frame repeated until there are so many."""
+    return clip if len(clip) == frames else np.concatenate([clip, np.repeat(clip[-1:], frames - len(clip), 0)])
 
 
 def reposed(plan: Plan, scene: Scene, subject_ids: np.ndarray, window: slice) -> tuple[np.ndarray, np.ndarray]:

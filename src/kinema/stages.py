@@ -100,15 +100,22 @@ def _read_keys(path: Path) -> dict[str, str]:
 def record_of(result: GenerationResult) -> dict[str, object]:
     """Seed, preset, weight hashes and seconds of a result: what repeats it."""
     import kinema
-    from kinema.checkpoints import ASSETS, MINI_SVD, PMP_WEIGHTS, sha256
+    from kinema.checkpoints import ASSETS, PMP_WEIGHTS, sha256
 
     plan = result.plan
-    weights = [*sorted(MINI_SVD.rglob("*.safetensors")), PMP_WEIGHTS]
+    folder, adapter = plan.preset.folder, plan.preset.adapter
+    assert folder is not None, "find_preset gives it one"
+    weights = {p.relative_to(folder.parent).as_posix(): p for p in sorted(folder.rglob("*.safetensors"))}
+    if adapter is not None and not adapter.is_relative_to(folder):
+        weights[adapter.name] = adapter
+    weights[PMP_WEIGHTS.relative_to(ASSETS).as_posix()] = PMP_WEIGHTS
     return {
         "kinema": kinema.__version__,
         "preset": plan.preset.name,
         "seed": plan.seed,
         "start": plan.start,
+        "control": plan.control,
+        "mended": list(plan.notes),
         "prompt": plan.prompt,
         "strength": plan.strength,
         "frames": len(result.video.frames),
@@ -116,7 +123,7 @@ def record_of(result: GenerationResult) -> dict[str, object]:
         "size": [plan.picture.shape[1], plan.picture.shape[0]],
         "subjects": [s.label for s in result.refined.subjects],
         "seconds": {name: round(value, 3) for name, value in result.seconds.items()},
-        "sha256": {p.relative_to(ASSETS).as_posix(): sha256(p) for p in weights},
+        "sha256": {name: sha256(path) for name, path in weights.items()},
     }
 
 

@@ -27,12 +27,12 @@ def tiny_unet(seed=0):
     ).eval()
 
 
-def tiny_encoder():
+def tiny_encoder(image_size=32, patch_size=16):
     torch.manual_seed(1)
     return CLIPVisionModelWithProjection(
         CLIPVisionConfig(
             hidden_size=16, intermediate_size=16, projection_dim=16, num_hidden_layers=1, num_attention_heads=2,
-            image_size=32, patch_size=16,
+            image_size=image_size, patch_size=patch_size,
         )
     ).eval()  # fmt: skip
 

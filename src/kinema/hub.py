@@ -5,9 +5,15 @@ Nothing is ever downloaded unasked: models are read from folders, and an error f
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from kinema.errors import InputError
+
+
+def weights_folder() -> Path:
+    """The one folder that fetched models lie in: $KINEMA_WEIGHTS, else ~/.cache/kinema."""
+    return Path(os.environ.get("KINEMA_WEIGHTS") or Path.home() / ".cache" / "kinema")
 
 
 def model_folder(folder: str | Path, name: str) -> Path:

@@ -6,7 +6,7 @@ Behind it: `mini_perception`, and `grounding_dino`, which is asked in words (MVi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -16,14 +16,19 @@ from kinema.extract.observation import SubjectCategory
 
 @dataclass(frozen=True)
 class Detection:
-    """A subject in one frame. box_px x0 y0 x1 y1, the right and lower edges outside; score 0-1."""
+    """A subject in one frame. box_px x0 y0 x1 y1, the right and lower edges outside; score 0-1.
+
+    number  the subject's own in all frames, from a detector that follows subjects; None: frames know nothing of each other
+    """
 
     category: SubjectCategory
     label: str
     box_px: Float32[np.ndarray, " 4"]
     score: float
+    number: int | None = None
 
 
+@runtime_checkable
 class Detector(Protocol):
     def detect(self, frames: UInt8[np.ndarray, "T H W 3"]) -> list[list[Detection]]:
         """The subjects of every frame, the surest first; none where nothing is found."""

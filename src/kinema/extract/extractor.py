@@ -44,8 +44,10 @@ def extract(
         observation = observe(video)
     tracks = observation.tracks
     if not tracks:
+        told = observation.told()
         raise InputError(
-            "video", "shows no person, animal or object that was found", expected="at least one, well visible",
+            "video", "shows no person, animal or object that was found" + (f" ({told})" if told else ""),
+            expected="at least one, well visible",
             mend="give a picture in which the subject is larger, or the motion itself (--motion FILE)",
         )  # fmt: skip
     if observation.part_ids.shape != video.frames.shape[:3]:

@@ -1,12 +1,12 @@
-"""Keypoints: frames and the subjects found in them -> where their joints are. One family so far: `mini_perception`.
+"""Keypoints: frames and the subjects found in them -> where their joints are.
 
-ViTPose fulfils the same protocol once its joints are mapped to ours.
+Behind it: `mini_perception`, and `vitpose`, whose joints are mapped to ours.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -25,6 +25,7 @@ class Keypoints:
     confidence: Float32[np.ndarray, " K"]
 
 
+@runtime_checkable
 class KeypointEstimator(Protocol):
     def keypoints(
         self,

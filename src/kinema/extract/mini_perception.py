@@ -23,6 +23,7 @@ from kinema.extract.detection import Detection, box_iou
 from kinema.extract.instances import Instance, box_of_mask, find_instances, find_keypoints
 from kinema.extract.keypoints import Keypoints
 from kinema.extract.perception_net import (
+    CATEGORIES,
     COARSE,
     PART_OF_CLASS,
     PerceptionConfig,
@@ -43,12 +44,13 @@ LABELS = {"human": "a person", "animal": "an animal", "object": "an object"}
 @dataclass(frozen=True)
 class Seen:
     """One pass over T frames: part ids at the frames' size; at the network's size S x S, a quarter of it for the joints,
-    heatmaps 0-1, depth, and the subjects."""
+    heatmaps 0-1, depth, the subjects, and by what they are called the highest peak of any centre, 0-1."""
 
     part_ids: UInt8[np.ndarray, "T H W"]
     heatmaps: Float32[np.ndarray, "T J s s"]
     depth_m: Float32[np.ndarray, "T S S"]
     instances: list[list[Instance]]
+    best: dict[str, float]
 
 
 class MiniPerception:
@@ -102,6 +104,11 @@ class MiniPerception:
 
     def parts(self, frames: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T H W"]:
         return self._look(frames).part_ids
+
+    @property
+    def looked_for(self) -> dict[str, float]:
+        """What was looked for in the last frames, each with the best score that anything had, 0-1."""
+        return self._seen.best if self._seen else {}
 
     def _look(self, frames: np.ndarray) -> Seen:
         if self._seen is None or self._frames is not frames:
@@ -162,6 +169,7 @@ def look(net: PerceptionNet, frames: UInt8[np.ndarray, "T H W 3"]) -> Seen:
     fit = Fit.of(frames)
     weight = net.parts.weight
     parts, heat, depth, instances = [], [], [], []
+    best = dict.fromkeys(CATEGORIES, 0.0)
     for together in np.array_split(frames, -(-len(frames) // PASS_FRAMES)):
         pictures = torch.from_numpy(np.stack([fit.there(f) for f in together]))
         light = (pictures.permute(0, 3, 1, 2).to(weight.device) / 255).to(weight.dtype)
@@ -179,7 +187,9 @@ def look(net: PerceptionNet, frames: UInt8[np.ndarray, "T H W 3"]) -> Seen:
         heat.append(maps.joints.float().sigmoid().cpu().numpy())
         depth.append(far.astype(np.float32))
         instances += map(find_instances, part_ids, centres, offsets.cpu().numpy())
-    return Seen(np.concatenate(parts), np.concatenate(heat), np.concatenate(depth), instances)
+        best = {c: max(best[c], float(centres[:, k].max())) for k, c in enumerate(CATEGORIES)}
+    named = {LABELS[c]: score for c, score in best.items()}
+    return Seen(np.concatenate(parts), np.concatenate(heat), np.concatenate(depth), instances, named)
 
 
 def _best_mask(detection: Detection, candidates: list[tuple[str, np.ndarray]]) -> np.ndarray | None:

@@ -6,7 +6,8 @@ The value between the first half of Extract (ReVision, section 4.2-S2: detect, s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -47,9 +48,17 @@ class Observation:
     part_ids  0 background, else `kinema.body.skeleton.PARTS`
     depth_m   distance along the camera's axis up to the estimator's scale; inf where unknown
     fps       Hz
+    looked_for  each noun that was looked for, with the best score that anything had for it, 0-1, where that is known
     """
 
     tracks: tuple[Track, ...]
     part_ids: UInt8[np.ndarray, "T H W"]
     depth_m: Float32[np.ndarray, "T H W"]
     fps: float
+    looked_for: Mapping[str, float] = field(default_factory=dict)
+
+    def told(self) -> str:
+        """ "looked for: a dog (best score 0.12), a ball (0.05)"; empty where it is not known."""
+        ranked = sorted(self.looked_for.items(), key=lambda item: -item[1])
+        words = [f"{noun} ({'best score ' if k == 0 else ''}{score:.2f})" for k, (noun, score) in enumerate(ranked)]
+        return "looked for: " + ", ".join(words) if words else ""

@@ -67,7 +67,8 @@ def observe(video: Video, perception: Perception | None = None) -> Observation:
         for t in range(len(frames))
     ]
     tracks = tuple(_track(chain, *frames.shape[:3]) for chain in follow(sights, max(frames.shape[1:3])))
-    return Observation(tracks, perception.parts(frames), perception.depth(frames), video.fps)
+    looked_for = dict(getattr(perception, "looked_for", {}))  # not every detector is asked in words
+    return Observation(tracks, perception.parts(frames), perception.depth(frames), video.fps, looked_for)
 
 
 def _sight(frame: int, detection: Detection, mask: np.ndarray, keypoints: Keypoints, picture: np.ndarray) -> Sight:
@@ -94,7 +95,10 @@ def follow(sights: list[list[Sight]], side_px: int) -> list[list[Sight]]:
 
 
 def _cost(last: Sight, now: Sight, side_px: int) -> float:
-    """How unlike two sights are; inf where they can't be the same subject."""
+    """How unlike two sights are; inf where they can't be the same subject. Detectors that follow subjects know it."""
+    numbers = (last.detection.number, now.detection.number)
+    if None not in numbers:
+        return 0.0 if numbers[0] == numbers[1] else float("inf")
     steps = now.frame - last.frame
     distance = float(np.linalg.norm(now.middle - last.middle)) / side_px
     if last.detection.category != now.detection.category or distance > FARTHEST * steps**0.5:

@@ -8,7 +8,6 @@ model looks back at is kept. Its processors insist on torchvision; their few ste
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from kinema.errors import InputError
 from kinema.extract.detection import Detection
+from kinema.extract.segmentation import Prompt, Tracked
 from kinema.hub import model_folder
 
 if TYPE_CHECKING:
@@ -29,16 +29,6 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's colours, 0-1: what the model's pictures are normalised by."""
 BOX_CORNERS = (2, 3)
 """How the prompt encoder calls the upper left and the lower right corner of a box."""
-Prompt = Float[np.ndarray, " 4"] | Bool[np.ndarray, "h w"]
-"""A box x0 y0 x1 y1 in pixels, or a mask."""
-
-
-@dataclass(frozen=True)
-class Tracked:
-    """One thing in one frame. score 0-1: how surely it is to be seen."""
-
-    mask: Bool[np.ndarray, "H W"]
-    score: float
 
 
 class Sam2Track:
@@ -65,15 +55,20 @@ class Sam2Track:
         again when it comes back. Raises InputError for a box or a mask that is not within the frame.
         """
         self.frame += 1
-        self.session.video_height, self.session.video_width = frame.shape[:2]
-        for number, prompt in (new or {}).items():
-            self._begin(number, prompt, (frame.shape[0], frame.shape[1]))
+        return self.also(frame, new or {})
+
+    def also(self, frame: UInt8[np.ndarray, "H W 3"], new: Mapping[int, Prompt]) -> dict[int, Tracked]:
+        """The same frame once more, with what else is followed from it on; the rest is seen as before."""
+        hw = (frame.shape[0], frame.shape[1])
+        self.session.video_height, self.session.video_width = hw
+        for number, prompt in new.items():
+            self._begin(number, prompt, hw)
         if not self.session.obj_ids:
             return {}
         picture = prepare(frame, self.model.image_size).to(self.model.device)
         output = self.model(self.session, frame=picture, frame_idx=self.frame)
         self._forget()
-        masks = masks_of(output.pred_masks, (frame.shape[0], frame.shape[1])).cpu().numpy()
+        masks = masks_of(output.pred_masks, hw).cpu().numpy()
         scores = output.object_score_logits.float().sigmoid().flatten().tolist()
         return {
             number: Tracked(mask, score) for number, mask, score in zip(output.object_ids, masks, scores, strict=True)
@@ -103,20 +98,21 @@ class Sam2Track:
         self.session.obj_with_new_inputs.append(number)
 
     def _forget(self) -> None:
-        """Keep of the past what `Sam2VideoModel` looks back at: memories of some frames, pointers of some more."""
+        """Keep what `Sam2VideoModel` looks back at from this frame: memories of some frames, pointers of some more."""
         config, session = self.model.config, self.session
         session.processed_frames = {}
         for index, kept in session.output_dict_per_obj.items():
             for outputs in kept.values():
                 for output in outputs.values():
                     output.pop("high_res_masks", None)
-            for output in kept["cond_frame_outputs"].values():
-                output.pop("pred_masks", None)
+            for t, output in kept["cond_frame_outputs"].items():
+                if t < self.frame:
+                    output.pop("pred_masks", None)
             old = kept["non_cond_frame_outputs"]
-            for t in [t for t in old if t < self.frame + 2 - config.num_maskmem]:
+            for t in [t for t in old if t < self.frame + 1 - config.num_maskmem]:
                 for name in ("maskmem_features", "maskmem_pos_enc", "pred_masks"):
                     old[t].pop(name, None)
-            for t in [t for t in old if t < self.frame + 2 - config.max_object_pointers_in_encoder]:
+            for t in [t for t in old if t < self.frame + 1 - config.max_object_pointers_in_encoder]:
                 del old[t]
             session.frames_tracked_per_obj[index].clear()
             session.point_inputs_per_obj[index].clear()

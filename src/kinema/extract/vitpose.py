@@ -1,8 +1,8 @@
 """2D joints: ViTPose and ViTPose+ (Xu et al. 2022, 2023) through transformers (ReVision, section 4.2-S2).
 
-Input: frames and the subjects found in them. Output: the joints of `kinema.body.skeleton` that the checkpoint knows, each with
-its score; those that it does not know have confidence 0. Crops, and peaks of heatmaps refined as DARK does (Zhang et al. 2020),
-are those of transformers' PIL processor; no mirrored second look.
+Input: frames and the subjects found in them. Output: the joints of `kinema.body.skeleton` that the checkpoint knows, each
+with its score; those that it does not know have confidence 0. Crops, and peaks of heatmaps refined as DARK does (Zhang et
+al. 2020), are those of transformers' PIL processor; no mirrored second look.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ WHOLE_BODY = (
     *(f"face{k}" for k in range(68)),
     *(f"{side}_hand{k}" for side in ("left", "right") for k in range(21)),
 )
-"""COCO-WholeBody (Jin et al. 2020): body, feet, face, hands; of a hand the wrist, then thumb to little finger, root first."""
+"""COCO-WholeBody (Jin et al. 2020): body, feet, face, hands; of a hand the wrist, then thumb to little finger."""
 AP10K = (
     "left_eye", "right_eye", "nose", "neck", "tail_root", "left_shoulder", "left_elbow", "left_front_paw",
     "right_shoulder", "right_elbow", "right_front_paw", "left_hip", "left_knee", "left_hind_paw", "right_hip",

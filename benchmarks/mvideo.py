@@ -119,6 +119,9 @@ class Bench:
         return made.video.frames, made.seams
 
 
+TRACKERS = {"mini": PerceptionTracker, "grey": shipped_segmenter}
+
+
 def truth_masks(clip: WorldClip) -> MaskSequence:
     return masks_of_ids(clip.subject_ids, [subject.label for subject in clip.scene.subjects], clip.video.fps)
 
@@ -126,16 +129,16 @@ def truth_masks(clip: WorldClip) -> MaskSequence:
 def s_m(video: np.ndarray, masks: MaskSequence, both: bool = False) -> dict[str, float]:
     """By both segmenters; of "first" alone, or of "every" too."""
     found = {}
-    for name, tracker in (("mini", PerceptionTracker()), ("grey", shipped_segmenter())):
+    for name, tracker in TRACKERS.items():
         for boxes in ("first", "every") if both else ("first",):
-            overlaps = mask_overlaps(video, masks, tracker, boxes)
+            overlaps = mask_overlaps(video, masks, tracker(), boxes)
             if np.isfinite(overlaps).any():
                 found[f"S_m {name}, {boxes}"] = float(np.nanmean(overlaps))
     return found
 
 
 def looks(bench: Bench, video: np.ndarray, prompt: str) -> dict[str, float]:
-    """Text alignment, naturalness, smoothness."""
+    """Text alignment, naturalness, smoothness, and features for the Frechet distance."""
     judge = shipped_text_judge()
     seen = judge.of_video(video)
     own = float(seen @ judge.of_prompts([prompt])[0])
@@ -146,11 +149,8 @@ def looks(bench: Bench, video: np.ndarray, prompt: str) -> dict[str, float]:
         "one of ten": chosen_of_ten(own, others),
         "unnatural": bench.natural.distance(video),
         "smoothness": motion_smoothness(video),
+        **{f"feature {k:02}": float(value) for k, value in enumerate(clip_features(video[:CLIP_FRAMES]))},
     }
-
-
-def features(video: np.ndarray) -> dict[str, float]:
-    return {f"feature {k:02}": float(value) for k, value in enumerate(clip_features(video[:CLIP_FRAMES]))}
 
 
 def masks(bench: Bench, number: int) -> Rows:
@@ -171,7 +171,7 @@ def consistency(bench: Bench, number: int) -> Rows:
     """Table 4 of the paper, which has prompts alone; and the same with masks."""
     clip = bench.seen.sample(number, CLIP_FRAMES)
     given, prompt, truth = truth_masks(clip), clip.scene.prompt, clip.video.frames
-    found = {"true video": looks(bench, truth, prompt) | s_m(truth, given) | features(truth)}
+    found = {"true video": looks(bench, truth, prompt) | s_m(truth, given)}
     for row, name, told in (
         ("base, prompt alone", "base", None),
         ("without L_c, prompt alone", "without", None),
@@ -181,7 +181,7 @@ def consistency(bench: Bench, number: int) -> Rows:
     ):
         if bench.has(name):
             video, _ = bench.make(name, prompt, number, told, CLIP_FRAMES)
-            found[row] = looks(bench, video, prompt) | s_m(video, given) | features(video)
+            found[row] = looks(bench, video, prompt) | s_m(video, given)
     return found
 
 
@@ -210,8 +210,8 @@ def _by_length(
 ) -> Rows:
     overlaps = {}
     if given is not None:
-        for name, tracker in (("mini", PerceptionTracker()), ("grey", shipped_segmenter())):
-            overlaps[f"S_m {name}, every"] = mask_overlaps(video, given, tracker, "every")
+        for name, tracker in TRACKERS.items():
+            overlaps[f"S_m {name}, every"] = mask_overlaps(video, given, tracker(), "every")
     found = {}
     parts = {f"{row}, {s} s": slice(0, int(s * FPS) + 1) for s in LENGTHS_S}
     for name, part in (parts | {f"{row}, last 4 s": slice(len(video) - SHORT_FRAMES, len(video))}).items():
@@ -315,8 +315,8 @@ def measure(bench: Bench, seconds: float) -> None:
         made = animate(given, "a man in a red suit; by the sea", seconds, backbone=model, out=Path(folder) / "it.mp4")
     took, peak = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     clips = len(made.seams) + 1
-    found = {"seconds": took, "clips": clips, "seconds a clip": took / clips}
-    print(json.dumps(found | {"peak MB": peak / 1024, "MB with the model loaded": loaded / 1024}))
+    memory = {"peak MB": peak / 1024, "MB with the model loaded": loaded / 1024}
+    print(json.dumps({"seconds": took, "clips": clips, "seconds a clip": took / clips} | memory))
 
 
 TABLES: dict[str, Callable[[Bench, int], Rows]] = {
@@ -384,14 +384,10 @@ def markdown(name: str, mine: dict[str, Rows]) -> str:
         cells = [row, str(len(having[row]))]
         for metric in metrics:
             values = np.array([one[metric] for one in having[row] if np.isfinite(one.get(metric, np.nan))])
-            cells.append(interval(values) if len(values) else "")
+            found = bootstrap_interval(values) if len(values) else None
+            cells.append(f"{found.value:.4g} [{found.low:.3g}, {found.high:.3g}]" if found else "")
         lines.append("| " + " | ".join(cells + ([distances.get(row, "")] if distances else [])) + " |")
     return "\n".join(lines) + "\n"
-
-
-def interval(values: np.ndarray) -> str:
-    found = bootstrap_interval(values)
-    return f"{found.value:.4g}" + (f" [{found.low:.3g}, {found.high:.3g}]" if len(values) > 1 else "")
 
 
 def frechet_to_truth(having: dict[str, list[dict[str, float]]]) -> dict[str, str]:
@@ -399,10 +395,10 @@ def frechet_to_truth(having: dict[str, list[dict[str, float]]]) -> dict[str, str
     vectors = {}
     for row, clips in having.items():
         found = [[one[key] for key in sorted(one) if key.startswith("feature")] for one in clips]
-        if len(found) > 1 and found[0]:
+        if len(found) > 1:
             vectors[row] = np.array(found)
     truth = vectors.pop("true video", None)
-    if truth is None:
+    if truth is None or not truth.size:
         return {}
     return {row: f"{frechet_distance(values, truth):.2f}" for row, values in vectors.items()}
 

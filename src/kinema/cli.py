@@ -20,6 +20,7 @@ from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
 
 from kinema.atomic import clean_up_when_told_to_stop
+from kinema.cli_fetch import fetch
 from kinema.cli_masks import MASKS_COMMANDS, mask
 from kinema.cli_mvideo import animate
 from kinema.cli_train import TRAINABLE, train_command
@@ -243,7 +244,7 @@ def doctor() -> None:
         raise SystemExit(1)
 
 
-COMMANDS = (generate, animate, refine, render, diagnose, convert, retarget, evaluate, mask, doctor)
+COMMANDS = (generate, animate, refine, render, diagnose, convert, retarget, evaluate, mask, fetch, doctor)
 
 
 def listed(command: Callable, wanted: bool) -> str | None:

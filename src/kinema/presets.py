@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kinema.checkpoints import MINI_COGVIDEOX, MINI_SVD
 from kinema.errors import InputError
-from kinema.reinforce import svd
+from kinema.reinforce import svd, vace
 from kinema.reinforce.backbone import Constraints, Start
 from kinema.reinforce.cogvideox import ClipSettings
 
@@ -81,6 +81,11 @@ class Preset:
         return _loader(self.model)(self.folder, self.adapter, dtype, device)
 
 
+_WAN: dict[str, Any] = {
+    "frames": 81, "fps": 16.0, "coarse_frames": 41, "coarse_steps": 32, "coarse_share": 0.25, "steps": 50,
+    "start_noise": 1.0, "start_steps": 50, "start": "noise", "guidance": 5.0, "on_gpu": "bfloat16",
+}  # fmt: skip
+"""What every Wan 2.1 is asked for: its own frames, rate, steps and guidance; stage 1 as ReVision has it."""
 PRESETS: dict[str, Preset] = {
     "mini-svd": Preset(
         name="mini-svd",
@@ -117,12 +122,32 @@ PRESETS: dict[str, Preset] = {
         guidance=3.0,
         source="stabilityai/stable-video-diffusion-img2vid-xt-1-1",
     ),
+    "vace-1.3b": Preset(
+        name="vace-1.3b",
+        model="vace",
+        constraints=vace.CONSTRAINTS,
+        folder=None,
+        adapter=None,
+        pixels=832 * 480,
+        source="Wan-AI/Wan2.1-VACE-1.3B-diffusers",
+        **_WAN,
+    ),
+    "vace-14b": Preset(
+        name="vace-14b",
+        model="vace",
+        constraints=vace.CONSTRAINTS,
+        folder=None,
+        adapter=None,
+        pixels=1280 * 720,
+        source="Wan-AI/Wan2.1-VACE-14B-diffusers",
+        **_WAN,
+    ),
 }
 
 
 def _loader(model: str) -> Callable[..., Backbone]:
     """What reads a backbone's folder: (folder, adapter, dtype, device) -> the model."""
-    return {"svd": svd.load_svd}[model]
+    return {"svd": svd.load_svd, "vace": vace.load_vace}[model]
 
 
 def find_preset(name: str, folder: Path | None = None, adapter: Path | None = None) -> Preset:

@@ -276,7 +276,7 @@ def guidance_of(plan: Plan, scene: Scene, condition: PartCondition) -> Condition
     return control_video(scene, plan.control, (width, height))
 
 
-def cut(guide: Condition, window: slice, frames: int) -> Condition:
+def cut(guide: PartCondition | UInt8[np.ndarray, "T0 H W 3"], window: slice, frames: int) -> Condition:
     """The frames of a window; the last one is repeated where the model cannot make so few."""
     if isinstance(guide, PartCondition):
         part_ids, confidence = (lengthened(v[window], frames) for v in (guide.part_ids, guide.confidence))

@@ -1,0 +1,87 @@
+"""What the backbones that run a whole pipeline of diffusers share: reading its folder, text, and frames out of it."""
+
+from __future__ import annotations
+
+import html
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from kinema.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+def load_pipeline(of_class: Any, folder: str | Path, dtypes: dict[str, torch.dtype], device: str, **parts: Any) -> Any:
+    """Read a model folder in the layout of diffusers' pipelines: model_index.json and a subfolder for each part.
+
+    of_class  of the pipeline, by which the folder's own must go
+    dtypes    by part; "default" for the others
+    parts     instead of the folder's own
+    Only safetensors are read, and nothing is downloaded. Raises InputError where something is missing or does not fit.
+    """
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    index = Path(folder) / "model_index.json"
+    try:
+        named = json.loads(index.read_text())["_class_name"]
+        if named != of_class.__name__:
+            raise InputError(folder, f"holds a {named}", f"a {of_class.__name__}", "give the model of this preset")
+        pipeline = of_class.from_pretrained(folder, dtype=dtypes, local_files_only=True, use_safetensors=True, **parts)
+    except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            folder, f"is no folder of a {of_class.__name__} ({error})", "model_index.json, and every part it names"
+        ) from error
+    pipeline.set_progress_bar_config(disable=True)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.eval().requires_grad_(False)
+    return pipeline.to(device)
+
+
+@torch.inference_mode()
+def encode_text(pipeline: Any, text: str, tokens: int) -> Float[Tensor, "1 L E"]:
+    """The text encoder's vectors of a text, 0 past its end, as the pipelines of Wan have them.
+
+    They clean a text by `ftfy` besides, which only matters where it is garbled.
+    """
+    text = " ".join(html.unescape(html.unescape(text)).split())
+    count = len(pipeline.tokenizer(text).input_ids)
+    if count > tokens:
+        log.warning("the prompt has %d tokens; what comes after the first %d is not read", count, tokens)
+    asked = pipeline.tokenizer(
+        [text], padding="max_length", max_length=tokens, truncation=True, return_attention_mask=True,
+        return_tensors="pt",
+    )  # fmt: skip
+    device = next(pipeline.text_encoder.parameters()).device
+    mask = asked.attention_mask.to(device)
+    found = pipeline.text_encoder(asked.input_ids.to(device), mask).last_hidden_state
+    return found * mask[..., None]
+
+
+def run(
+    pipeline: Any, frames: int, progress: Callable[[int, int], None] | None, **settings: Any
+) -> UInt8[np.ndarray, "T H W 3"]:
+    """The frames of a pipeline; `progress` is called with (steps done, steps)."""
+
+    def report(pipe: Any, step: int, timestep: Any, values: dict) -> dict:
+        if progress:
+            progress(step + 1, pipe.num_timesteps)
+        return values
+
+    made = pipeline(**settings, output_type="pt", callback_on_step_end=report).frames[0]
+    assert len(made) == frames, f"{len(made)} frames came of {frames}"
+    return (made.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()

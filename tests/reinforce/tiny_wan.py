@@ -1,0 +1,55 @@
+"""The classes of Wan with a few thousand random weights."""
+
+import torch
+from diffusers import UniPCMultistepScheduler, WanVACEPipeline
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+from diffusers.models.transformers.transformer_wan_vace import WanVACETransformer3DModel
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
+
+CHANNELS, TEXT = 4, 16
+WORDS = ("<pad>", "</s>", "<unk>", "a", "woman", "waves", "static", "ugly", "&")
+SHAPE = {
+    "patch_size": (1, 2, 2), "num_attention_heads": 2, "attention_head_dim": 12, "text_dim": TEXT, "freq_dim": 16,
+    "ffn_dim": 32, "num_layers": 3, "cross_attn_norm": True, "qk_norm": "rms_norm_across_heads", "rope_max_seq_len": 32,
+}  # fmt: skip
+
+
+def tiny_tokenizer():
+    words = {word: number for number, word in enumerate(WORDS)}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
+    )
+
+
+def tiny_text_encoder():
+    torch.manual_seed(3)
+    return UMT5EncoderModel(
+        UMT5Config(vocab_size=len(WORDS), d_model=TEXT, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+    ).eval()
+
+
+def tiny_wan_autoencoder():
+    torch.manual_seed(2)
+    return AutoencoderKLWan(
+        base_dim=4, z_dim=CHANNELS, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True],
+        latents_mean=[0.1] * CHANNELS, latents_std=[1.5] * CHANNELS,
+    ).eval()  # fmt: skip
+
+
+def unipc():
+    return UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
+
+
+def tiny_vace_pipeline():
+    torch.manual_seed(0)
+    transformer = WanVACETransformer3DModel(
+        **SHAPE, in_channels=CHANNELS, out_channels=CHANNELS, vace_layers=[0, 2], vace_in_channels=2 * CHANNELS + 64
+    )
+    return WanVACEPipeline(tiny_tokenizer(), tiny_text_encoder(), tiny_wan_autoencoder(), unipc(), transformer.eval())

@@ -1,13 +1,10 @@
 """The three stages with the public backbones' classes, tiny and untrained, and their presets."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "reinforce"))
+from tiny_svd import tiny_svd_pipeline
 from tiny_wan import tiny_vace_pipeline
 
 from kinema import presets, revision
@@ -127,3 +124,35 @@ def test_every_mistake_is_found_before_weights_are_read(small_vace, monkeypatch)
         revision.generate(PICTURE, preset="vace-1.3b", model=folder, control="parts")
     with pytest.raises(InputError, match="--start reposed"):
         revision.generate(PICTURE, preset="svd", model=folder, start="noise")
+
+
+def test_svd_without_an_adapter_follows_the_motion_by_the_reposed_picture(monkeypatch, tmp_path):
+    tiny_svd_pipeline().save_pretrained(tmp_path / "svd")
+    small = replace(PRESETS["svd"], pixels=64 * 64, frames=4, steps=2, start_steps=1)
+    monkeypatch.setitem(presets.PRESETS, "svd", small)
+    result = revision.generate(
+        PICTURE, motion=load_motion(MOTION), frames=4, preset="svd", model=tmp_path / "svd", seed=3
+    )
+    assert result.video.frames.shape == (4, 64, 64, 3)
+    assert any("no motion adapter" in note for note in result.plan.notes)
+    assert result.condition.part_ids.any()
+
+
+def test_a_model_that_sees_no_picture_needs_a_motion(vace_folder):
+    with pytest.raises(InputError, match="--motion FILE"):
+        revision.generate(PICTURE, preset="cogvideox-fun", model=vace_folder)
+    preset = replace(PRESETS["cogvideox-fun"], pixels=64 * 64, frames=9, folder=vace_folder)
+    plan = make_plan(
+        load_picture(PICTURE), preset, "a robot", None, (), load_motion(MOTION), None, 9, None, seed=1, start=None
+    )
+    assert any("looks come from the prompt" in note for note in plan.notes)
+    scene = revision.lengthen_scene(revision.extract_scene(plan, None), 9)
+
+    class Grey:
+        def generate(self, image, sampling, *rest):
+            return np.full((sampling.frames, 64, 64, 3), 77, np.uint8)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(revision, "backbone", lambda preset: Grey())
+        made = revision.regenerate(plan, scene, revision.scene_condition(scene, (64, 64)), lambda *report: None)
+    assert (made.frames == 77).all()

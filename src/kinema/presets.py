@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kinema.checkpoints import MINI_COGVIDEOX, MINI_SVD
 from kinema.errors import InputError
-from kinema.reinforce import svd, vace
+from kinema.reinforce import cogvideox_fun, svd, vace, wan
 from kinema.reinforce.backbone import Constraints, Start
 from kinema.reinforce.cogvideox import ClipSettings
 
@@ -142,12 +142,48 @@ PRESETS: dict[str, Preset] = {
         source="Wan-AI/Wan2.1-VACE-14B-diffusers",
         **_WAN,
     ),
+    "wan": Preset(
+        name="wan",
+        model="wan",
+        constraints=wan.CONSTRAINTS,
+        folder=None,
+        adapter=None,
+        pixels=1280 * 720,
+        source="Wan-AI/Wan2.1-I2V-14B-720P-Diffusers",
+        **_WAN,
+    ),
+    "cogvideox-fun": Preset(
+        name="cogvideox-fun",
+        model="cogvideox-fun",
+        constraints=cogvideox_fun.CONSTRAINTS,
+        folder=None,
+        adapter=None,
+        pixels=720 * 480,
+        frames=49,
+        fps=8.0,
+        coarse_frames=25,
+        coarse_steps=32,
+        coarse_share=0.25,
+        steps=50,
+        start_noise=1.0,
+        start_steps=50,
+        start="noise",
+        guidance=6.0,
+        on_gpu="bfloat16",
+        source="alibaba-pai/CogVideoX-Fun-V1.1-5b-Pose",
+    ),
 }
 
 
 def _loader(model: str) -> Callable[..., Backbone]:
     """What reads a backbone's folder: (folder, adapter, dtype, device) -> the model."""
-    return {"svd": svd.load_svd, "vace": vace.load_vace}[model]
+    readers: dict[str, Callable[..., Backbone]] = {
+        "svd": svd.load_svd,
+        "vace": vace.load_vace,
+        "wan": wan.load_wan,
+        "cogvideox-fun": cogvideox_fun.load_cogvideox_fun,
+    }
+    return readers[model]
 
 
 def find_preset(name: str, folder: Path | None = None, adapter: Path | None = None) -> Preset:

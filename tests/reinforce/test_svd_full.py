@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableVideoDiffusionPipeline
-from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import AutoencoderKLTemporalDecoder
 from PIL import Image
-from tiny_svd import CHANNELS, euler, tiny_encoder, tiny_unet
+from tiny_svd import tiny_svd_pipeline, tiny_unet
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from kinema.errors import InputError
@@ -23,26 +22,11 @@ from kinema.types import PartCondition
 SAMPLING = Sampling(frames=4, size=(128, 64), steps=3, seed=5, fps=7.0, guidance=3.0)
 
 
-def temporal_autoencoder():
-    torch.manual_seed(2)
-    return AutoencoderKLTemporalDecoder(
-        down_block_types=("DownEncoderBlock2D",) * 4, block_out_channels=(32, 32, 32, 32), layers_per_block=1,
-        latent_channels=CHANNELS, sample_size=64,
-    ).eval()  # fmt: skip
-
-
-def tiny_pipeline():
-    return StableVideoDiffusionPipeline(
-        temporal_autoencoder(), tiny_encoder(image_size=224, patch_size=112), tiny_unet(), euler(700.0),
-        CLIPImageProcessorPil(),
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The public layout: model_index.json, weights in several shards."""
     made = tmp_path_factory.mktemp("svd") / "svd-xt"
-    tiny_pipeline().save_pretrained(made, max_shard_size="200KB")
+    tiny_svd_pipeline().save_pretrained(made, max_shard_size="200KB")
     return made
 
 
@@ -111,7 +95,7 @@ def test_an_adapter_knows_its_base(folder, picture, tmp_path):
     assert not np.array_equal(model.generate(picture, SAMPLING, everywhere()), model.generate(picture, SAMPLING))
 
     other = tmp_path / "another"
-    pipeline = tiny_pipeline()
+    pipeline = tiny_svd_pipeline()
     torch.nn.init.normal_(pipeline.unet.conv_in.weight)
     pipeline.save_pretrained(other)
     with pytest.raises(InputError, match="was trained on svd-xt, not on another"):

@@ -1,10 +1,13 @@
 """The classes of SVD with a few thousand random weights."""
 
 import torch
+from diffusers import StableVideoDiffusionPipeline
+from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import AutoencoderKLTemporalDecoder
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 CHANNELS = 4
 
@@ -62,3 +65,19 @@ def save_tiny_folder(folder):
     tiny_autoencoder().save_pretrained(folder / "vae")
     euler().save_pretrained(folder / "scheduler")
     return folder
+
+
+def temporal_autoencoder():
+    torch.manual_seed(2)
+    return AutoencoderKLTemporalDecoder(
+        down_block_types=("DownEncoderBlock2D",) * 4, block_out_channels=(32, 32, 32, 32), layers_per_block=1,
+        latent_channels=CHANNELS, sample_size=64,
+    ).eval()  # fmt: skip
+
+
+def tiny_svd_pipeline():
+    """With SVD's own autoencoder."""
+    return StableVideoDiffusionPipeline(
+        temporal_autoencoder(), tiny_encoder(image_size=224, patch_size=112), tiny_unet(), euler(700.0),
+        CLIPImageProcessorPil(),
+    )  # fmt: skip

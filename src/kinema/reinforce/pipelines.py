@@ -19,12 +19,13 @@ from kinema.errors import InputError
 log = logging.getLogger(__name__)
 
 
-def load_pipeline(of_class: Any, folder: str | Path, dtypes: dict[str, torch.dtype], device: str, **parts: Any) -> Any:
+def load_pipeline(
+    of_class: Any, folder: str | Path, dtypes: dict[str, torch.dtype], device: str, also: tuple[str, ...] = ()
+) -> Any:
     """Read a model folder in the layout of diffusers' pipelines: model_index.json and a subfolder for each part.
 
-    of_class  of the pipeline, by which the folder's own must go
+    of_class  of the pipeline, which the folder must name, or one of `also`
     dtypes    by part; "default" for the others
-    parts     instead of the folder's own
     Only safetensors are read, and nothing is downloaded. Raises InputError where something is missing or does not fit.
     """
     from diffusers.utils import logging as diffusers_logging
@@ -36,9 +37,9 @@ def load_pipeline(of_class: Any, folder: str | Path, dtypes: dict[str, torch.dty
     index = Path(folder) / "model_index.json"
     try:
         named = json.loads(index.read_text())["_class_name"]
-        if named != of_class.__name__:
+        if named not in (of_class.__name__, *also):
             raise InputError(folder, f"holds a {named}", f"a {of_class.__name__}", "give the model of this preset")
-        pipeline = of_class.from_pretrained(folder, dtype=dtypes, local_files_only=True, use_safetensors=True, **parts)
+        pipeline = of_class.from_pretrained(folder, dtype=dtypes, local_files_only=True, use_safetensors=True)
     except (OSError, ValueError, KeyError) as error:
         if isinstance(error, InputError):
             raise

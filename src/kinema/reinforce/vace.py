@@ -102,7 +102,7 @@ def video_and_kept(
 
 def load_vace(folder: str | Path, adapter: str | Path | None, dtype: torch.dtype, device: str = "cpu") -> Vace:
     """Read a folder of `WanVACEPipeline`; its autoencoder runs in float32. Raises InputError."""
-    from diffusers import WanVACEPipeline
+    from diffusers.pipelines.wan.pipeline_wan_vace import WanVACEPipeline
 
     if adapter is not None:
         raise InputError(adapter, "was given to a model that follows control videos untrained", "no adapter")

@@ -1,7 +1,7 @@
 """The command line: one function a verb; tyro makes the flags from its signature and the help from its docstring.
 
-The verbs for motion are here, those for video in `cli_video.py` and `cli_mvideo.py`, for masks in `cli_masks.py`, those
-that train in `cli_train.py`. Heavy modules are imported inside the verbs, so that `kinema --help` answers at once. What a
+The verbs for motion are here, those for video in `cli_video.py`, `cli_mvideo.py` and `cli_extract.py`, for masks in
+`cli_masks.py`, those that train in `cli_train.py`. Heavy modules are imported inside the verbs, so that `kinema --help` answers at once. What a
 user got wrong is printed without a traceback and ends with status 2; control-C ends with 130.
 """
 
@@ -20,6 +20,7 @@ from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
 
 from kinema.atomic import clean_up_when_told_to_stop
+from kinema.cli_extract import extract
 from kinema.cli_fetch import fetch
 from kinema.cli_masks import MASKS_COMMANDS, mask
 from kinema.cli_mvideo import animate
@@ -244,7 +245,7 @@ def doctor() -> None:
         raise SystemExit(1)
 
 
-COMMANDS = (generate, animate, refine, render, diagnose, convert, retarget, evaluate, mask, fetch, doctor)
+COMMANDS = (generate, animate, extract, refine, render, diagnose, convert, retarget, evaluate, mask, fetch, doctor)
 
 
 def listed(command: Callable, wanted: bool) -> str | None:

@@ -1,8 +1,8 @@
 """The public checkpoints: which exist, where they come from, under which licence, how large; and how one is fetched.
 
 Nothing is ever downloaded unasked: models are read from folders, and an error for a missing one names the command. Only
-safetensors, configurations and tokenizers are fetched; what comes is compared with the hash that the hub states for it, which is
-kept beside it.
+safetensors, configurations and tokenizers are fetched; what comes is compared with the hash that the hub states for it, and
+that is written down beside it.
 """
 
 from __future__ import annotations
@@ -111,8 +111,9 @@ def how_to_fetch(name: str) -> str:
 def fetch(checkpoint: Checkpoint, folder: str | Path) -> Path:
     """Bring a checkpoint from the hub into `folder`/NAME, or what is missing of it there; -> that folder.
 
-    A fetch that was stopped goes on where it was. Every weight file is compared with its hash. Raises InputError where there
-    is no way to the hub, it is told to stay offline, the checkpoint is gated, there is too little room, or a hash is another.
+    A fetch that was stopped goes on where it was. Every weight file is compared with its hash. Raises InputError where
+    there is no way to the hub, it is told to stay offline, the checkpoint is gated, there is too little room, or a hash is
+    another.
     """
     import huggingface_hub
     from huggingface_hub.errors import (

@@ -103,4 +103,4 @@ def load_depth_anything(folder: str | Path, device: str = "cpu", dtype: torch.dt
     folder = model_folder(folder, "depth-anything")
     model = DepthAnythingForDepthEstimation.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     pictures = DPTImageProcessorPil.from_pretrained(folder, local_files_only=True)
-    return DepthAnything(model.to(device, dtype), pictures)
+    return DepthAnything(model.to(device, dtype), pictures)  # type: ignore[arg-type]

@@ -138,4 +138,4 @@ def load_grounding_dino(
     model = GroundingDinoForObjectDetection.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     pictures = GroundingDinoImageProcessorPil.from_pretrained(folder, local_files_only=True)
-    return GroundingDino(model.to(device, dtype), tokenizer, pictures, nouns)
+    return GroundingDino(model.to(device, dtype), tokenizer, pictures, nouns)  # type: ignore[arg-type]

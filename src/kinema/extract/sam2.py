@@ -41,7 +41,8 @@ class Sam2Track:
     def __init__(self, model: Sam2VideoModel):
         from transformers import Sam2VideoInferenceSession
 
-        self.model = model
+        assert isinstance(model.image_size, int), "SAM 2's pictures are square"
+        self.model, self.side = model, model.image_size
         self.session = Sam2VideoInferenceSession(
             inference_device=model.device, inference_state_device=model.device, video_storage_device=model.device,
             dtype=model.dtype,
@@ -65,7 +66,7 @@ class Sam2Track:
             self._begin(number, prompt, hw)
         if not self.session.obj_ids:
             return {}
-        picture = prepare(frame, self.model.image_size).to(self.model.device)
+        picture = prepare(frame, self.side).to(self.model.device)
         output = self.model(self.session, frame=picture, frame_idx=self.frame)
         self._forget()
         masks = masks_of(output.pred_masks, hw).cpu().numpy()
@@ -77,7 +78,7 @@ class Sam2Track:
     def _begin(self, number: int, prompt: np.ndarray, hw: tuple[int, int]) -> None:
         if number in self.session.obj_ids:
             raise InputError(f"object {number}", "is followed already", "another number")
-        side = self.model.image_size
+        side = self.side
         if prompt.ndim == 1:
             x0, y0, x1, y1 = prompt.tolist()
             if not (x1 > max(x0, 0) and y1 > max(y0, 0) and x0 < hw[1] and y0 < hw[0]):
@@ -166,4 +167,4 @@ def load_sam2(folder: str | Path, device: str = "cpu", dtype: torch.dtype = torc
 
     folder = model_folder(folder, "sam2")
     model = Sam2VideoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    return Sam2(model.to(device, dtype))
+    return Sam2(model.to(device, dtype))  # type: ignore[arg-type]

@@ -149,7 +149,7 @@ class VitPose:
             for p, b in zip(pictures, boxes, strict=True)
         ]
         pixels = torch.cat(crops).to(self.model.device, self.model.dtype)
-        experts = self.model.config.backbone_config.num_experts
+        experts: int = getattr(self.model.config.backbone_config, "num_experts", 1)
         index = torch.full((len(pixels),), self.layout.expert, device=pixels.device) if experts > 1 else None
         outputs = self.model(pixels, dataset_index=index)
         outputs.heatmaps = outputs.heatmaps.float()
@@ -208,4 +208,4 @@ def load_vitpose(
     folder = model_folder(folder, "vitpose")
     model = VitPoseForPoseEstimation.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     pictures = VitPoseImageProcessorPil.from_pretrained(folder, local_files_only=True)
-    return VitPose(model.to(device, dtype), pictures, LAYOUTS[layout] if layout else layout_of(model.config))
+    return VitPose(model.to(device, dtype), pictures, LAYOUTS[layout] if layout else layout_of(model.config))  # type: ignore[arg-type]

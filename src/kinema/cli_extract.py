@@ -1,0 +1,80 @@
+"""The verb that turns a video into a scene: `kinema extract`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from kinema.console import Output, check_output, count_frames, option, say, with_progress, working
+from kinema.errors import InputError
+
+
+def extract(
+    video: Annotated[Positional[Path], arg(name="video", metavar="VIDEO")],
+    out: Output,
+    objects: Annotated[str | None, option("NOUNS", "default: what is seen")] = None,
+    masks: Annotated[Path | None, option("MASKS", "default: they are found")] = None,
+    prompt: Annotated[str, option("TEXT")] = "",
+    overlay: Annotated[Path | None, option("OUT.mp4")] = None,
+    perception: Annotated[str, arg(metavar="mini|public")] = "mini",
+    models: Annotated[Path | None, option("DIR", "default: where kinema fetch puts them")] = None,
+    fps: Annotated[float | None, option("F", "default: the video's")] = None,
+    seconds: Annotated[float | None, option("S", "default: all of it")] = None,
+) -> None:
+    """The people, animals and objects of a video, and its camera, in space: a scene (ReVision, section 4.2-S2).
+
+    $ kinema extract clip.mp4 --out scene.npz --overlay seen.mp4
+    $ kinema extract clip.mp4 --out scene.npz --objects "a dog, a ball" --perception public
+    $ kinema extract clip.mp4 --out scene.npz --masks masks/ --objects "a car"
+
+    Args:
+        video: the video
+        out: the scene to write, .npz
+        objects: what to take, in words, with commas between; with --masks, what the masks are of
+        masks: given masks of objects, of any kind that docs/masks.md describes; they need no model at all
+        prompt: what happens, in words; --perception public looks for its nouns
+        overlay: also draw the scene over the video
+        perception: mini, which ships, or public: GroundingDINO, SAM 2, Depth Anything, ViTPose (kinema fetch public)
+        models: the folder with the four of public
+        fps: frames a second of the scene
+        seconds: from the first so many seconds of the video
+    """
+    from kinema.extract.extractor import extract as run
+    from kinema.extract.observe import observe
+    from kinema.extract.subjects import of_masks, of_nouns, perception_named
+    from kinema.masks.files import read_masks
+    from kinema.motion_io.scene import save_scene
+    from kinema.render.overlay import overlay as drawn_over
+    from kinema.types import BodyMotion
+    from kinema.video import frame_rate, read_video, write_video
+
+    check_output(out, (".npz",))
+    if overlay:
+        check_output(overlay, (".mp4",))
+    for name, value in (("fps", fps), ("seconds", seconds)):
+        if value is not None and not 0 < value < float("inf"):
+            raise InputError(f"--{name}", f"is {value}", "a number above 0")
+    if masks and perception != "mini":
+        raise InputError("--masks", "and --perception are both given", "one of the two")
+    nouns = [noun.strip() for noun in (objects or "").split(",") if noun.strip()]
+    rate = fps or frame_rate(video)
+    given = read_masks(masks, rate) if masks else None
+    model = None if given else perception_named(perception, models, nouns, prompt)
+    clip = read_video(video, fps, None if seconds is None else max(1, round(seconds * rate)))
+    with working("looking"):
+        seen = observe(clip, model) if given is None else of_masks(clip, given, nouns)
+        if nouns and given is None and perception == "mini":
+            seen = of_nouns(seen, nouns)
+        scene = run(clip, prompt, seen)
+    save_scene(scene, out)
+    say(f"{out}: {count_frames(len(clip.frames))} at {clip.fps:g} fps")
+    for subject in scene.subjects:
+        motion = subject.motion
+        kind = motion.category if isinstance(motion, BodyMotion) else "object"
+        say(f"  {subject.label} ({kind}), seen in {int(motion.valid.sum())} of {len(motion.valid)}")
+    if overlay:
+        frames = with_progress(drawn_over(scene, clip), len(clip.frames), "drawing")
+        write_video(frames, overlay, clip.fps)
+        say(f"{overlay}: the scene over the video")

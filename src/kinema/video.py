@@ -1,7 +1,8 @@
 """Video files: streaming decode, encode, and another frame rate (PyAV).
 
 Input: frames uint8 [H,W,3] RGB one after another, or a file. Output: a file, or frames. Nothing holds a whole clip
-but `read_video`. Colours are BT.709, limited range, as players expect of H.264.
+but `read_video`. Colours are BT.709, limited range, as players expect of H.264. What is read is as a player shows it:
+turned upright, on white where it is transparent, in 8 bits, at a steady rate.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from kinema.types import Video
 Frame = UInt8[np.ndarray, "H W 3"]
 QUALITY_CRF = 16
 """x264's constant rate factor; 18 counts as visually lossless, control maps get a little more."""
+UNEVEN = 0.5
+"""A file whose frames last longer or shorter than the usual one by more than this share has no steady rate."""
+HDR = {16: "PQ", 18: "HLG"}
+"""Transfer functions (ITU-T H.273) that 8 bits show flat."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -109,6 +114,8 @@ def read_frames(path: str | Path, fps: float | None = None) -> Iterator[Frame]:
             for number, picture in enumerate(container.decode(stream)):
                 time = picture.time if picture.time is not None else number / float(_rate(stream))
                 start = time if number == 0 else start
+                if number == 0 and picture.color_trc in HDR:
+                    _LOGGER.warning("%s is HDR (%s): its colours will look flat", path, HDR[picture.color_trc])
                 if not fps:
                     yield _rgb(picture)
                     count += 1
@@ -129,10 +136,19 @@ def read_frames(path: str | Path, fps: float | None = None) -> Iterator[Frame]:
 
 
 def read_video(path: str | Path, fps: float | None = None, max_frames: int | None = None) -> Video:
-    """Decode a whole video, or its first `max_frames`; with `fps` at that rate instead of its own."""
+    """Decode a whole video, or its first `max_frames`; with `fps` at that rate instead of its own.
+
+    One without a steady rate is read at its mean rate, so that every moment is where it was. Raises InputError.
+    """
     rate = fps or frame_rate(path)
-    frames = []
+    if fps is None and has_uneven_rate(path):
+        _LOGGER.warning("%s has no steady frame rate: read at its mean, %.4g a second", path, rate)
+        fps = rate
+    frames: list[np.ndarray] = []
     for frame in read_frames(path, fps):
+        if frames and frame.shape != frames[0].shape:
+            sizes = " and ".join(f"{f.shape[1]}x{f.shape[0]}" for f in (frames[0], frame))
+            raise InputError(path, f"has frames of {sizes}", "one size", "cut it where the size changes")
         frames.append(frame)
         if len(frames) == max_frames:
             break
@@ -143,6 +159,21 @@ def frame_rate(path: str | Path) -> float:
     """Frames a second as the file states them, Hz."""
     with _open(path) as container:
         return float(_rate(container.streams.video[0]))
+
+
+def has_uneven_rate(path: str | Path) -> bool:
+    """Whether some frames are shown much longer or shorter than the others, as phones and screen recorders write."""
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        try:
+            times = sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None)
+        except FFmpegError:
+            return False  # a truncated file; what can be decoded of it is read as it comes
+    lasts = np.diff(times)
+    if len(lasts) < 2 or not np.median(lasts):
+        return False
+    # Containers round times to ticks, such as milliseconds: one tick more or less says nothing.
+    return bool((np.abs(lasts - np.median(lasts)) > np.maximum(UNEVEN * np.median(lasts), 1)).any())
 
 
 def resample(video: Video, fps: float) -> Video:
@@ -170,4 +201,12 @@ def _rate(stream) -> Fraction:
 
 
 def _rgb(picture: av.VideoFrame) -> np.ndarray:
-    return picture.to_ndarray(format="rgb24")
+    """[H,W,3] upright, on white."""
+    if any(component.is_alpha for component in picture.format.components):
+        rgba = picture.to_ndarray(format="rgba").astype(np.uint16)
+        colour, alpha = rgba[..., :3], rgba[..., 3:]
+        frame = ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    else:
+        frame = picture.to_ndarray(format="rgb24")
+    turns = round(picture.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(frame, turns)) if turns else frame

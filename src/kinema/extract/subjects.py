@@ -92,13 +92,10 @@ def of_masks(video: Video, masks: MaskSequence, labels: Sequence[str] = ()) -> O
         seen = np.zeros((frames, height, width), bool)
         for t in range(min(frames, len(masks))):
             seen[t] = _at_size(masks.masks[t, k], (height, width))
+        present = np.array([m.any() for m in seen], bool)
         boxes = np.stack([box_of_mask(m) for m in seen])
         nowhere = np.zeros((frames, 0, 2), np.float32)
-        tracks.append(
-            Track(
-                "object", without_article(label), seen.reshape(frames, -1).any(1), boxes, seen, nowhere, nowhere[..., 0]
-            )
-        )
+        tracks.append(Track("object", without_article(label), present, boxes, seen, nowhere, nowhere[..., 0]))
     anything = np.any([t.masks for t in tracks], 0)
     parts = np.where(anything, PART_IDS["object"], 0).astype(np.uint8)
     depth = np.where(anything, np.float32(GIVEN_DEPTH_M), np.float32(np.inf))

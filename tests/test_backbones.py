@@ -13,7 +13,10 @@ from kinema.motion_io import load_motion
 from kinema.picture import load_picture
 from kinema.plan import make_plan
 from kinema.presets import PRESETS, find_preset
+from kinema.stage_sheet import whole_coarse
 from kinema.stages import record_of
+from kinema.types import Video
+from kinema.video import read_video
 
 PICTURE, MOTION = "examples/dancer.png", "examples/punch.npz"
 PUBLIC = [name for name in PRESETS if name != "mini-svd"]
@@ -34,11 +37,11 @@ def small_vace(monkeypatch, vace_folder):
     return find_preset("vace-1.3b", vace_folder)
 
 
-def test_the_three_stages_run_with_a_control_video_and_odd_lengths(small_vace, vace_folder, caplog):
+def test_the_three_stages_run_with_a_control_video_and_odd_lengths(small_vace, vace_folder, caplog, tmp_path):
     """7 frames are made as 9; the record names the model's own files."""
     result = revision.generate(
         PICTURE, "a woman punches", motion=load_motion(MOTION), frames=7, preset="vace-1.3b", model=vace_folder,
-        control="openpose",
+        control="openpose", stages=tmp_path,
     )  # fmt: skip
     assert result.video.frames.shape == (7, 64, 64, 3)
     assert result.video.fps == 16
@@ -46,7 +49,8 @@ def test_the_three_stages_run_with_a_control_video_and_odd_lengths(small_vace, v
     assert "7 frames are made as 9" in caplog.text
     record = record_of(result)
     assert record["control"] == "openpose"
-    assert any(name.startswith("tiny-vace/transformer") for name in record["sha256"])
+    assert any(name.startswith("tiny-vace/transformer") for name in dict(record["sha256"]))
+    assert len(read_video(tmp_path / "control.mp4").frames) == 7
 
 
 def test_stage_1_is_smaller_and_shorter_and_later_windows_go_on_from_the_frames_before(small_vace):
@@ -67,6 +71,12 @@ def test_stage_1_is_smaller_and_shorter_and_later_windows_go_on_from_the_frames_
     coarse = revision.coarse_video(plan, lambda *report: None)
     assert coarse.frames.shape == (5, 32, 32, 3)
     assert coarse.fps == pytest.approx(16 * 5 / 9)
+    condition = revision.no_condition(9, (64, 64))
+    scene = revision.extract_scene(replace(plan, motion=load_motion(MOTION)), None)
+    result = revision.GenerationResult(
+        Video(condition.part_ids[..., None].repeat(3, -1), 16), coarse, scene, scene, condition, plan
+    )
+    assert whole_coarse(result).shape == (5, 64, 64, 3)
 
     seen = []
 

@@ -108,3 +108,14 @@ def test_cameras_of_the_models_frames_become_those_of_the_whole_picture():
     whole, _ = project(point, fitted.undone(cameras, (576, 1024)))
     assert np.allclose(fitted.points(whole[0].astype(float)), small[0], atol=1e-3)
     assert fitted.undone(cameras, (576, 1024)).image_hw == (576, 1024)
+
+
+def test_frames_of_the_model_are_placed_where_they_lie_in_the_picture():
+    smooth = np.stack(np.meshgrid(np.arange(256), np.arange(144)), -1)
+    picture = np.concatenate([smooth, smooth[..., :1] // 2], -1).astype(np.uint8)
+    fitted = fit((144, 256), 128 * 72, 32)
+    assert fitted.size == (128, 64)
+    back = fitted.placed(fitted.picture(picture)[None], (144, 256))[0]
+    inside = (slice(16, -16), slice(8, -8))
+    assert np.abs(back[inside].astype(int) - picture[inside]).max() <= 2
+    assert np.array_equal(fit((144, 256), 144 * 256, 16).placed(picture[None], (144, 256))[0], picture)

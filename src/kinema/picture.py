@@ -39,6 +39,16 @@ class Fit:
         left, top = (round(-shift) for shift in self.shift)
         return np.ascontiguousarray(scaled[top : top + self.size[1], left : left + self.size[0]])
 
+    def placed(self, frames: UInt8[np.ndarray, "T h w 3"], picture_hw: tuple[int, int]) -> UInt8[np.ndarray, "T H W 3"]:
+        """Frames of the model where they lie in the whole picture; its border goes on where they were cropped."""
+        if frames.shape[1:3] == picture_hw:
+            return frames
+        # Pixels of OpenCV have their centre at whole numbers, ours half a pixel on.
+        back = [(0.5 - shift) / self.scale - 0.5 for shift in self.shift]
+        matrix = np.array([[1 / self.scale, 0, back[0]], [0, 1 / self.scale, back[1]]])
+        size = (picture_hw[1], picture_hw[0])
+        return np.stack([cv2.warpAffine(f, matrix, size, borderMode=cv2.BORDER_REPLICATE) for f in frames])
+
     def undone(self, cameras: Cameras, picture_hw: tuple[int, int]) -> Cameras:
         """Cameras of the model's frames -> of the whole picture."""
         if cameras.image_hw == picture_hw:

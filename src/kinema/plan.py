@@ -56,6 +56,12 @@ def hw_of(plan: Plan) -> tuple[int, int]:
     return plan.picture.shape[0], plan.picture.shape[1]
 
 
+def coarse_fit(plan: Plan) -> Fit:
+    """Where the pixels of the picture go in stage 1's frames."""
+    hw = hw_of(plan)
+    return fit(hw, round(hw[0] * hw[1] * plan.preset.coarse_share), plan.preset.constraints.multiple)
+
+
 def make_plan(
     picture: np.ndarray, preset: Preset, prompt: str | None, target: str | Path | Sketch | None, drags: Sequence[Drag],
     motion: BodyMotion | None, strength: float | None, frames: int | None, seconds: float | None, seed: int,

@@ -26,8 +26,8 @@ from kinema.optimize.optimizer import refine, refine_object
 from kinema.optimize.perform import perform
 from kinema.optimize.retime import at_frames, lengthen_scene, stretch_scene
 from kinema.optimize.target_pose import target_from_sketch
-from kinema.picture import Fit, checked_picture, fit, load_picture
-from kinema.plan import Plan, hw_of, make_plan
+from kinema.picture import checked_picture, load_picture
+from kinema.plan import Plan, coarse_fit, hw_of, make_plan
 from kinema.presets import backbone, find_preset
 from kinema.reinforce.backbone import Condition, Control, Sampling, Start
 from kinema.reinforce.control_video import control_video
@@ -149,12 +149,6 @@ def coarse_video(plan: Plan, progress: Progress) -> Video:
         progress=lambda done, total: progress("coarse", done, total),
     )  # fmt: skip
     return Video(frames, preset.coarse_fps)
-
-
-def coarse_fit(plan: Plan) -> Fit:
-    """Where the pixels of the picture go in stage 1's frames."""
-    hw = hw_of(plan)
-    return fit(hw, round(hw[0] * hw[1] * plan.preset.coarse_share), plan.preset.constraints.multiple)
 
 
 def _sees_parts(plan: Plan) -> bool:

@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from kinema.atomic import atomic_path
+from kinema.plan import coarse_fit, hw_of
+from kinema.reinforce.control_video import control_video
 from kinema.reinforce.part_condition import scene_condition
 from kinema.render.palette import parts_to_rgb
 from kinema.video import write_video
@@ -23,12 +25,15 @@ LABEL_PX = 14
 
 
 def write_pictures(result: GenerationResult, folder: Path) -> None:
-    """coarse.mp4, overlay.mp4, parts.mp4, final.mp4 and sheet.png."""
+    """coarse.mp4, overlay.mp4, parts.mp4, control.mp4 where the model follows one, final.mp4 and sheet.png."""
     fps = result.video.fps
     if result.coarse is not None:
         write_video(result.coarse.frames, folder / "coarse.mp4", result.coarse.fps)
         write_video(overlay(result), folder / "overlay.mp4", result.coarse.fps)
     write_video(parts_to_rgb(result.condition.part_ids), folder / "parts.mp4", fps)
+    if result.plan.control != "parts":
+        size = (result.video.frames.shape[2], result.video.frames.shape[1])
+        write_video(control_video(result.refined, result.plan.control, size), folder / "control.mp4", fps)
     write_video(result.video.frames, folder / "final.mp4", fps)
     with atomic_path(folder / "sheet.png") as temporary:
         cv2.imwrite(str(temporary), sheet(result)[..., ::-1])
@@ -36,19 +41,24 @@ def write_pictures(result: GenerationResult, folder: Path) -> None:
 
 def overlay(result: GenerationResult) -> UInt8[np.ndarray, "T H W 3"]:
     """The bodies that were fitted, half transparent, over the coarse video."""
-    assert result.coarse is not None, "there is a coarse video to lay them over"
-    frames = result.coarse.frames
+    frames = whole_coarse(result)
     parts = scene_condition(result.extracted, frames.shape[1:3]).part_ids
     colours = parts_to_rgb(parts)
     mixed = frames // 2 + colours // 2
     return np.where((parts > 0)[..., None], mixed, frames)
 
 
+def whole_coarse(result: GenerationResult) -> UInt8[np.ndarray, "T H W 3"]:
+    """The coarse video at the size of the final one."""
+    assert result.coarse is not None, "there is a coarse video"
+    return coarse_fit(result.plan).placed(result.coarse.frames, hw_of(result.plan))
+
+
 def sheet(result: GenerationResult) -> UInt8[np.ndarray, "H W 3"]:
     """Rows: coarse, extracted, refined part masks, final; columns: moments from first to last."""
     rows: list[tuple[str, np.ndarray]] = []
     if result.coarse is not None:
-        rows += [("1 coarse", result.coarse.frames), ("2 extracted", overlay(result))]
+        rows += [("1 coarse", whole_coarse(result)), ("2 extracted", overlay(result))]
     rows += [("2 refined", parts_to_rgb(result.condition.part_ids)), ("3 final", result.video.frames)]
     return labelled_rows(rows)
 

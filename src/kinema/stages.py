@@ -3,6 +3,7 @@
 coarse.npz, coarse.mp4      stage 1's frames, and the same to look at
 scene.npz                   what stage 2 saw          overlay.mp4  that, drawn over the coarse video
 refined.npz                 after the motion prior    parts.mp4    its part masks
+control.mp4                 the control video of stage 3, where the model follows one
 final.npz, final.mp4        stage 3's frames
 sheet.png                   all of it side by side    result.json  seed, preset, weights, seconds
 stages.json                 of each file the key that it was made under

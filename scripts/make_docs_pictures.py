@@ -1,6 +1,7 @@
 """Make the pictures of the pages in `docs/images/`, all of them from the package and its sample captures.
 
 python scripts/make_docs_pictures.py [parts] [maps] [diagnosis] [refine] [stages] [world] [world_wide] [masks] [animate]
+python scripts/make_docs_pictures.py extract --videos FOLDER
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ IMAGES, EXAMPLES = ROOT / "docs" / "images", ROOT / "examples"
 INK, PAPER = "#333333", np.array([222, 228, 234], np.uint8)
 SHARPNESS = 2
 """Pictures are drawn this many times larger and averaged, since the maps have hard edges."""
+EXTRACT_SEED = 3
+"""Of the world's clip that shows what extraction sees."""
 
 
 def at_rest(category: Category) -> BodyMotion:
@@ -207,6 +210,38 @@ def real(folder: Path | None) -> None:
     cv2.imwrite(str(IMAGES / "real.png"), np.concatenate(padded)[..., ::-1])
 
 
+def extract(folder: Path | None) -> None:
+    """Scenes over the videos that they were taken from: a real car from given masks, and what mini-perception sees."""
+    from kinema.extract.extractor import extract as scene_of
+    from kinema.extract.subjects import of_masks
+    from kinema.render.overlay import overlay
+    from kinema.types import Video
+    from kinema.video import read_frames
+    from kinema.world.sampler import World
+
+    assert folder is not None, "the picture of extraction needs --videos FOLDER, with cars.mp4 and masks/cars.npz"
+    known = np.load(folder / "masks" / "cars.npz")
+    wanted = range(int(known["first_frame"]) + 2, int(known["first_frame"]) + len(known["masks"]) - 4, 12)
+    size = (256, 144)
+    frames = [cv2.resize(f, size, interpolation=cv2.INTER_AREA) for t, f in enumerate(read_frames(folder / "cars.mp4"))
+              if t in wanted]  # fmt: skip
+    small = [cv2.resize(m, size, interpolation=cv2.INTER_AREA) > 0 for m in known["masks"]]
+    car = Video(np.stack(frames), 12.5 / 12)
+    masks = MaskSequence(np.stack([small[t - int(known["first_frame"])] for t in wanted])[:, None], ("car",), car.fps)
+    rows = [
+        ("given masks: kinema extract cars.mp4 --masks cars/", car, scene_of(car, observation=of_masks(car, masks)))
+    ]
+    clip = World.load(split="test").sample(EXTRACT_SEED).video
+    rows.append(("mini-perception: kinema extract clip.mp4", clip, scene_of(clip)))
+    apart = ((0, 0), (0, 0), (0, 2), (0, 0))
+    drawn = [(title, np.pad(np.stack(list(overlay(scene, video))), apart, constant_values=255))
+             for title, video, scene in rows]  # fmt: skip
+    sheets = [labelled_rows([drawn[0]], columns=4), labelled_rows([drawn[1]], columns=8)]
+    width = min(s.shape[1] for s in sheets)
+    sheet = np.concatenate([s[:, :width] for s in sheets])
+    cv2.imwrite(str(IMAGES / "extract.png"), sheet[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
 def follow(motion: BodyMotion, size: tuple[int, int]) -> list[Cameras]:
     """A following camera, as one of a single frame for each frame."""
     points = outermost_points(make_shot(motion))
@@ -229,9 +264,14 @@ PICTURES = {
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "names", nargs="*", choices=[*PICTURES, "real", []], help="which; all but real where none is given"
-    )
+        "names", nargs="*", choices=[*PICTURES, "real", "extract", []],
+        help="which; all but real and extract where none is given",
+    )  # fmt: skip
     parser.add_argument("--pictures", type=Path, help="folder of real pictures, for real")
+    parser.add_argument("--videos", type=Path, help="folder with cars.mp4 and masks/cars.npz, for extract")
     asked = parser.parse_args()
     for name in asked.names or PICTURES:
-        real(asked.pictures) if name == "real" else PICTURES[name]()
+        if name == "extract":
+            extract(asked.videos)
+        else:
+            real(asked.pictures) if name == "real" else PICTURES[name]()

@@ -117,6 +117,15 @@ def test_progress_counts_every_step_and_seeds_differ(model):
     assert not np.array_equal(first, model.generate(PICTURE, replace(SAMPLING, seed=6)))
 
 
+def test_a_library_that_a_folder_needs_is_named(folder, monkeypatch):
+    def needs(*given, **named):
+        raise ImportError("sentencepiece is needed for this tokenizer")
+
+    monkeypatch.setattr(WanVACEPipeline, "from_pretrained", needs)
+    with pytest.raises(InputError, match="sentencepiece"):
+        vace.load_vace(folder, None, torch.float32)
+
+
 def test_parts_adapters_and_other_models_are_refused(model, folder, tmp_path):
     with pytest.raises(InputError, match="control video"):
         model.generate(PICTURE, SAMPLING, no_condition(9, (32, 48)))

@@ -46,6 +46,8 @@ def load_pipeline(
         raise InputError(
             folder, f"is no folder of a {of_class.__name__} ({error})", "model_index.json, and every part it names"
         ) from error
+    except ImportError as error:
+        raise InputError(folder, f"needs a library that is not there ({error})", mend="install it by pip") from error
     pipeline.set_progress_bar_config(disable=True)
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):

@@ -234,6 +234,17 @@ def test_without_guidance_the_network_runs_once_a_step():
     assert calls == [(1, 2), (2, 2)]
 
 
+def test_guidance_is_against_no_masks_where_asked():
+    model, seen = tiny_model(), []
+    model.network.register_forward_pre_hook(lambda module, given: seen.append(given[3]))
+    for guide_masks in (False, True):
+        model.clip = ClipSettings(9, (32, 32), (16, 16), steps=1, guide_masks=guide_masks)
+        model.generate("a dog", 0, moving_masks())
+    assert torch.equal(seen[0][0], seen[0][1])
+    assert seen[1][0].abs().max() == 0
+    assert torch.equal(seen[1][1], seen[0][1])
+
+
 @POSITIONS
 def test_masks_and_what_came_before_are_seen(rotary):
     model = tiny_model(rotary)

@@ -14,6 +14,7 @@ from kinema.reinforce.cogvideox_lora import LORA_FILE, MVIDEO_FILE, add_lora, lo
 from kinema.reinforce.cogvideox_network import MVideoTransformer
 from kinema.train.loop import LoopConfig, rng_for, train
 from kinema.train.mvideo import (
+    STILLS_A_CLIP,
     BaseTrainConfig,
     Batch,
     Example,
@@ -116,6 +117,17 @@ def test_conditions_are_left_out_as_often_as_they_should(cache):
     assert (known[:, 0] >= known[:, -1]).all()
     assert np.mean([b.before is not None for b in batches]) == pytest.approx(0.5, abs=0.15)
     assert np.mean([c == "" for b in batches for c in b.captions]) == pytest.approx(0.1, abs=0.04)
+
+
+def test_stills_are_first_frames_and_more_of_them(cache):
+    batches = [draw(cache, rng_for(0, step), 2, stills=0.5) for step in range(40)]
+    stills = [b for b in batches if b.latents.shape[1] == 1]
+    assert len(stills) / len(batches) == pytest.approx(0.5, abs=0.25)
+    for batch in stills:
+        assert len(batch.latents) == len(batch.captions) == 2 * STILLS_A_CLIP
+        assert batch.before is None
+        assert any(torch.equal(batch.latents[0, 0], torch.from_numpy(v[0]).float()) for v in cache.latents)
+    assert any(b.before is not None for b in batches)
 
 
 # the loss
@@ -270,6 +282,7 @@ def test_a_base_then_its_adapter_from_the_command_down(tmp_path):
         MVideoTrainConfig(tmp_path / "run2", base, data, tmp_path / "adapter", CLIP, 4, batch=2, loop=short), example
     )
     assert {path.name for path in adapter.iterdir()} == {LORA_FILE, MVIDEO_FILE}
+    assert str(tmp_path) not in (base / "vae" / "config.json").read_text()
     loaded = load_cogvideox(base, adapter, clip=CLIP)
     assert loaded.network.mask.weight.abs().max() > 0
     found = loaded.generate("a dog", 1, moving_masks(), example(0).frames[:9])

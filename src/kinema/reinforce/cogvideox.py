@@ -59,6 +59,7 @@ class ClipSettings:
     size        (width, height) in pixels
     small_size  of the previous clip, as it is seen
     guidance    scale of the classifier-free guidance; up to 1 there is none
+    guide_masks whether it is against no masks too, so that it strengthens them as it does the text
     """
 
     frames: int = 33
@@ -67,6 +68,7 @@ class ClipSettings:
     fps: float = 8.0
     steps: int = 50
     guidance: float = 6.0
+    guide_masks: bool = False
 
 
 class T5Prompts:
@@ -207,7 +209,7 @@ class CogVideoX:
         masks     from its first frame on, at its rate; fewer than its frames are taken as not known after that
         before    the clip before it, whose last frame is the first one of this
         progress  called with (steps done, steps)
-        Guidance is against an empty prompt with the same masks and clip before, so it strengthens the text alone.
+        Guidance is against an empty prompt with the same clip before and, but for `guide_masks`, the same masks.
         """
         seen = None if masks is None else self.encode_masks(masks)[None]
         return self.decode(
@@ -231,7 +233,9 @@ class CogVideoX:
         weight = self.network.kinds
         text = self.text_encoder.encode(["", prompt] if guided else [prompt]).to(weight)
         if masks is not None:
-            masks = masks.to(weight).expand(len(text), -1, -1, -1, -1)
+            masks = masks.to(weight).expand(len(text), -1, -1, -1, -1).clone()
+            if guided and clip.guide_masks:
+                masks[0] = 0
         if before is not None:
             earlier = (v.to(weight).expand(len(text), -1, -1, -1, -1) for v in (before.last_frame, before.clip))
             before = Before(*earlier)

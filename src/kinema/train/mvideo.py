@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 BEFORE_SHARE, NO_MASKS, SOME_MASKS, NO_PROMPT = 0.5, 0.1, 0.2, 0.1
 """Shares of steps that see what came before, and of clips without masks, with masks up to a moment, without prompt."""
+STILLS_A_CLIP = 3
+"""As many first frames as take the time of one clip, about."""
 ONE_UNMASKED = 0.3
 """Share of the clips of several things in which one of them, in the prompt, has no mask."""
 _BLOCK = 64
@@ -81,6 +83,8 @@ class MVideoTrainConfig:
     """Of the LoRA."""
     alpha: float = 1.0
     """Weight of the consistency loss; at 0 the base is not asked."""
+    stills: float = 0.0
+    """Share of steps that see first frames alone, three times as many: they teach shapes in less time."""
     batch: int = 64
     threads: int = 0
     """CPU threads; 0 leaves torch's choice."""
@@ -100,6 +104,8 @@ class BaseTrainConfig:
     out: Path | None = None
     """Folder for the finished model."""
     clip: ClipSettings = field(default_factory=ClipSettings)
+    stills: float = 0.0
+    """Share of steps that see first frames alone, three times as many: they teach looks and places in less time."""
     batch: int = 8
     threads: int = 0
     """CPU threads; 0 leaves torch's choice."""
@@ -209,11 +215,14 @@ def _encoded(one: Example, model: CogVideoX) -> dict[str, Tensor]:
     }
 
 
-def draw(cache: ClipCache, rng: np.random.Generator, batch: int) -> Batch:
-    """Random clips and what of their conditions is given, by the shares above."""
+def draw(cache: ClipCache, rng: np.random.Generator, batch: int, stills: float = 0.0) -> Batch:
+    """Random clips and what of their conditions is given, by the shares above; or first frames, by the share `stills`."""
+    still = rng.random() < stills
+    seen = slice(1 if still else None)
+    batch *= STILLS_A_CLIP if still else 1
     chosen = rng.integers(0, len(cache), batch)
     latents, masks, last, previous = (
-        torch.from_numpy(np.asarray(array[chosen], np.float32))
+        torch.from_numpy(np.asarray(array[chosen, seen], np.float32))
         for array in (cache.latents, cache.masks, cache.last_frames, cache.previous)
     )
     for k, which in enumerate(rng.random(batch)):
@@ -221,7 +230,7 @@ def draw(cache: ClipCache, rng: np.random.Generator, batch: int) -> Batch:
         if NO_MASKS <= which < NO_MASKS + SOME_MASKS:
             end = int(rng.integers(1, masks.shape[1] + 1))
         masks[k, end:] = 0
-    before = Before(last, previous) if rng.random() < BEFORE_SHARE else None
+    before = Before(last, previous) if not still and rng.random() < BEFORE_SHARE else None
     kept = rng.random(batch) >= NO_PROMPT
     return Batch(
         latents, masks, before, tuple(cache.captions[n] if keep else "" for n, keep in zip(chosen, kept, strict=True))
@@ -286,7 +295,7 @@ def train_mvideo(config: MVideoTrainConfig, example: Callable[[int], Example] | 
 
     def loss(step: int) -> Tensor:
         rng = rng_for(config.loop.seed, step)
-        batch = draw(cache, rng, config.batch)
+        batch = draw(cache, rng, config.batch, config.stills)
         text = _read(model, batch.captions)
         losses = mvideo_losses(network, model.scheduler, text, batch, rng, config.alpha > 0, precision)
         return losses.diffusion + config.alpha * losses.consistency
@@ -308,14 +317,15 @@ def train_base(config: BaseTrainConfig, example: Callable[[int], Example] | None
 
     def loss(step: int) -> Tensor:
         rng = rng_for(config.loop.seed, step)
-        batch = plain(draw(cache, rng, config.batch))
+        batch = plain(draw(cache, rng, config.batch, config.stills))
         text = _read(model, batch.captions)
         return mvideo_losses(network, model.scheduler, text, batch, rng, False, precision).diffusion
 
     train(network.base, loss, config.loop, config.run)
     if config.out:
-        network.base.half().save_pretrained(config.out / "transformer")
-        model.autoencoder.half().save_pretrained(config.out / "vae")
+        for name, part in (("transformer", network.base), ("vae", model.autoencoder)):
+            part.register_to_config(_name_or_path="")  # diffusers would write where it was read from
+            part.half().save_pretrained(config.out / name)
         model.scheduler.save_pretrained(config.out / "scheduler")
     return config.out or config.run
 

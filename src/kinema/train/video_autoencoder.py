@@ -154,5 +154,6 @@ def train_video_autoencoder(config: VideoAutoencoderTrainConfig) -> Path:
 
     train(model, loss, config.loop, config.run, evaluate, evaluate_every=config.loop.checkpoint_every)
     if config.out:
-        model.half().save_pretrained(config.out, safe_serialization=True)
+        model.register_to_config(_name_or_path="")  # diffusers would write where it was read from
+        model.half().save_pretrained(config.out)
     return config.out or config.run

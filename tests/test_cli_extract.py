@@ -59,9 +59,10 @@ def test_a_real_clip_with_known_masks_without_any_weights(shared_data, tmp_path)
         pytest.skip("no masks of a real clip")
     truth = np.load(known)
     first, every = int(truth["first_frame"]), 4
-    masks = truth["masks"][::every] > 0
+    masks = truth["masks"][::every, ::2, ::2] > 0
     wanted = range(first, first + len(truth["masks"]), every)
-    frames = [f for t, f in enumerate(read_frames(known.parents[1] / "cars.mp4")) if t in wanted]
+    whole = (f for t, f in enumerate(read_frames(known.parents[1] / "cars.mp4")) if t in wanted)
+    frames = [f[::2, ::2] for f in whole]
     write_video(frames, tmp_path / "car.mp4", 12.5 / every)
     write_masks(MaskSequence(masks[:, None], ("car",), 12.5 / every), tmp_path / "car")
     assert status("extract", tmp_path / "car.mp4", "--out", tmp_path / "s.npz", "--masks", tmp_path / "car") == 0

@@ -27,11 +27,14 @@ def mask(
     out: Output,
     fps: Annotated[float, arg(metavar="F")] = 8.0,
     seconds: Annotated[float | None, option("S", "default: all of it")] = None,
+    perception: Annotated[str, arg(metavar="mini|public")] = "mini",
+    models: Annotated[Path | None, option("DIR", "default: where kinema fetch puts them")] = None,
 ) -> None:
     """Masks of a thing in a video: a box in the first frame, then a mask a frame.
 
     $ kinema mask clip.mp4 --object "a tiger" --out tiger/
     $ kinema mask clip.mp4 --object "the man" --object "a ball" --out play.npz --seconds 4
+    $ kinema mask clip.mp4 --object "a red lantern" --out lantern/ --perception public
 
     Args:
         video: the video to take them from
@@ -39,7 +42,10 @@ def mask(
         out: a folder of indexed PNGs (DAVIS), .npz, .json (COCO's run-length codes), or .mp4 (white on black)
         fps: frames a second of the masks
         seconds: from the first so many seconds of the video
+        perception: mini, which ships, or public: GroundingDINO and SAM 2 (kinema fetch public)
+        models: the folder with the models of public
     """
+    from kinema.extract.subjects import perception_named
     from kinema.masks.extract import extract_masks
     from kinema.masks.files import write_masks
     from kinema.masks.lint import lint_masks
@@ -51,9 +57,10 @@ def mask(
         _check_above_0("seconds", seconds)
     if not object:
         raise InputError("--object", "is not given", 'what to look for, as in --object "a tiger"')
+    seeing = None if perception == "mini" else perception_named(perception, models, object)
     clip = read_video(video, fps, None if seconds is None else max(1, round(seconds * fps) + 1))
     with working("looking"):
-        found = extract_masks(clip, object)
+        found = extract_masks(clip, object, seeing)
     write_masks(found, out)
     say(f"{out}: {_described(found)}")
     say_findings(lint_masks(found, fps=fps))

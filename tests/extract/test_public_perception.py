@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from commands import refused, status
 from kinema.body.skeleton import BODY_JOINTS, PART_IDS
 from kinema.errors import InputError
 from kinema.extract.detection import Detection
@@ -15,7 +16,10 @@ from kinema.extract.observe import Perception, observe
 from kinema.extract.parts_of_joints import parts_of_joints
 from kinema.extract.public_perception import PublicPerception, load_public_perception
 from kinema.extract.segmentation import Tracked
+from kinema.masks.files import read_masks
+from kinema.motion_io.scene import load_scene
 from kinema.types import Video
+from kinema.video import write_video
 from tests.extract import tiny_public
 
 RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
@@ -193,6 +197,26 @@ def test_the_whole_from_folders(folder):
     assert set(seen.looked_for) == {"a dog", "a red ball"}
     assert seen.depth_m.shape == seen.part_ids.shape == (3, 48, 64)
     assert (np.sum([t.masks for t in seen.tracks], 0) <= 1).all()
+
+
+def test_the_whole_from_the_command_line(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("kinema.extract.grounding_dino.LEAST_SCORE", 0.0)
+    monkeypatch.setenv("KINEMA_WEIGHTS", str(folder))
+    frames = np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3), np.uint8)
+    write_video(frames, tmp_path / "a.mp4", 8.0)
+    nouns = ("--objects", "a red ball", "--perception", "public")
+    assert status("extract", tmp_path / "a.mp4", "--out", tmp_path / "s.npz", *nouns) == 0
+    scene = load_scene(tmp_path / "s.npz")
+    assert {s.label for s in scene.subjects} == {"a red ball"}
+    done = status(
+        "mask", tmp_path / "a.mp4", "--out", tmp_path / "m.npz", "--object", "a dog", "--perception", "public"
+    )
+    assert done == 0
+    assert read_masks(tmp_path / "m.npz").masks.any()
+    capsys.readouterr()
+    monkeypatch.setattr("kinema.extract.grounding_dino.LEAST_SCORE", 2.0)
+    said = refused(capsys, "extract", tmp_path / "a.mp4", "--out", tmp_path / "n.npz", *nouns)
+    assert "looked for: a red ball (best score " in said
 
 
 def test_what_is_missing_is_named_with_the_command(folder, tmp_path):

@@ -50,6 +50,15 @@ def test_a_detector_that_is_asked_in_words_is_taken_at_its_word():
     assert np.array_equal(masks.masks[:, 0], (scene.frames == RED).all(-1))
 
 
+def test_a_thing_that_was_found_under_another_noun_is_not_taken():
+    words = Fake(a=(RED, "animal", "a dog", 0.5), b=(BLUE, "animal", "a dog", 0.9))
+    words.looked_for = {"a dog": 0.9, "a cat": 0.12}
+    scene = clip((RED, 2, 1, 0), (BLUE, 2, 1, 0))
+    assert extract_masks(scene, ["a dog"], words).masks.any()
+    with pytest.raises(InputError, match=r"'a cat': was not found in the video \(best score 0.12\)"):
+        extract_masks(scene, ["a dog", "a cat"], words)
+
+
 def test_what_is_not_found_is_told_with_what_was():
     with pytest.raises(InputError, match=r"(?s)object 'a dog': was not found.*found: a person"):
         extract_masks(clip((RED, 2, 1, 0)), "a dog", PERCEPTION)

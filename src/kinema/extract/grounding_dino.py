@@ -46,10 +46,10 @@ class GroundingDino:
         tokenizer: Any,
         pictures: Any,
         nouns: Sequence[str] = ANYTHING,
-        least_score: float = LEAST_SCORE,
+        least_score: float | None = None,
     ):
         self.model, self.tokenizer, self.pictures = model.eval().requires_grad_(False), tokenizer, pictures
-        self.least_score = least_score
+        self.least_score = LEAST_SCORE if least_score is None else least_score
         self.ask(nouns)
 
     def ask(self, nouns: Sequence[str]) -> None:

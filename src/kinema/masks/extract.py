@@ -7,7 +7,7 @@ Input: a video and "a tiger". Output: a `MaskSequence`. Detector and segmenter s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -49,8 +49,9 @@ def extract_masks(video: Video, noun: str | Sequence[str], perception: Seeing | 
     detections = perception.detect(video.frames)
     chains = _follow(video, detections, perception.segment(video.frames, detections))
     masks = np.zeros((len(video.frames), len(nouns), *video.frames.shape[1:3]), bool)
+    scores = getattr(perception, "looked_for", {})  # of a detector that was asked in words
     for n, one in enumerate(nouns):
-        chain = _pick(one, chains)
+        chain = _pick(one, chains, nouns, scores)
         chains = [c for c in chains if c is not chain]
         for sight in chain:
             masks[sight.frame, n] = sight.mask
@@ -84,18 +85,27 @@ def _follow(video: Video, detections: list[list[Detection]], masks: list[np.ndar
     return follow(sights, max(video.frames.shape[1:3]))
 
 
-def _pick(noun: str, chains: list[list[Sight]]) -> list[Sight]:
-    """Of the things that the noun names and that are there first, the one that is surest over all frames."""
+def _pick(noun: str, chains: list[list[Sight]], nouns: Sequence[str], scores: Mapping[str, float]) -> list[Sight]:
+    """Of the things that the noun names and that are there first, the one that is surest over all frames.
+
+    Where none bears its name, those of its kind that bear no other noun's.
+    """
+    names = [without_article(one).lower() for one in nouns]
     name = without_article(noun).lower()
-    named = [c for c in chains if without_article(c[0].detection.label).lower() == name]
+    named = [c for c in chains if _name(c) == name]
     if not named:
-        category = category_of(noun)
-        named = [c for c in chains if c[0].detection.category == category]
+        kind = known_category(noun)
+        named = [c for c in chains if c[0].detection.category == kind and _name(c) not in names]
     if not named:
         others = sorted({c[0].detection.label for c in chains})
         found = ", ".join(others) if others else "nothing that it knows"
+        best = f" (best score {scores[noun]:.2f})" if noun in scores else ""
         raise InputError(
-            f"object {noun!r}", "was not found in the video", "a thing that is seen in its first frames",
+            f"object {noun!r}", f"was not found in the video{best}", "a thing that is seen in its first frames",
             f"what was found: {found}; or draw outlines at a few frames (docs/masks.md)",
         )  # fmt: skip
     return min(named, key=lambda c: (c[0].frame, -sum(sight.detection.score for sight in c)))
+
+
+def _name(chain: list[Sight]) -> str:
+    return without_article(chain[0].detection.label).lower()

@@ -38,6 +38,9 @@ def generate(
         Literal["parts", "depth", "openpose", "layout"] | None,
         option("parts|depth|openpose|layout", "default: the preset's"),
     ] = None,
+    memory: Annotated[
+        Literal["fast", "balanced", "low"] | None, option("fast|balanced|low", "default: the preset's")
+    ] = None,
     stages: Annotated[Path | None, option("DIR")] = None,
     from_stage: Annotated[Literal[1, 2, 3], arg(metavar="1|2|3")] = 1,
 ) -> None:
@@ -65,6 +68,7 @@ def generate(
         model: a model folder as diffusers lays it out, safetensors
         adapter: what makes that model see parts, .safetensors
         control: how the model is told the motion
+        memory: how much of the model lies on the GPU at a time; less takes longer
         stages: keep what every stage made; what is unchanged is used again, and a stopped run goes on
         from_stage: go on from the scene (2) or the refined scene (3) in the stages folder, edited or not
     """
@@ -83,7 +87,7 @@ def generate(
     with stage_bars() as progress:
         result = run(
             image, prompt, target, drags, moved, strength, frames, seconds, seed, preset, start, stages, from_stage,
-            progress, model, adapter, control,
+            progress, model, adapter, control, memory,
         )  # fmt: skip
     write_video(result.video.frames, out, result.video.fps)
     with atomic_path(Path(f"{out}.json")) as temporary:

@@ -14,6 +14,7 @@ from kinema.errors import InputError
 from kinema.reinforce import cogvideox_fun, svd, vace, wan
 from kinema.reinforce.backbone import Constraints, Start
 from kinema.reinforce.cogvideox import ClipSettings
+from kinema.reinforce.memory import Memory
 
 if TYPE_CHECKING:
     from kinema.reinforce.backbone import Backbone
@@ -41,6 +42,7 @@ class Preset:
     guidance        scale of the classifier-free guidance; 1: none
     goes_on         from noise, later windows begin with a frame of the one before them; else with the picture
     on_gpu          in which numbers it runs there: those that it was trained in
+    memory          how much of it lies there at a time
     """
 
     name: str
@@ -62,6 +64,7 @@ class Preset:
     coarse_share: float = 1.0
     goes_on: bool = True
     on_gpu: Literal["float16", "bfloat16"] = "float16"
+    memory: Memory = "fast"
     source: str = ""
 
     @property
@@ -78,7 +81,10 @@ class Preset:
         assert self.folder is not None, "find_preset gives it one"
         on_gpu = torch.cuda.is_available()
         dtype, device = (getattr(torch, self.on_gpu), "cuda") if on_gpu else (quick_dtype("cpu"), "cpu")
-        return _loader(self.model)(self.folder, self.adapter, dtype, device)
+        if self.memory != "fast" and not on_gpu:
+            log.warning("without a GPU there is no memory to save: %s is not heeded", self.memory)
+        memory = self.memory if on_gpu else "fast"
+        return _loader(self.model)(self.folder, self.adapter, dtype, device, memory)
 
 
 _WAN: dict[str, Any] = {
@@ -176,7 +182,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def _loader(model: str) -> Callable[..., Backbone]:
-    """What reads a backbone's folder: (folder, adapter, dtype, device) -> the model."""
+    """What reads a backbone's folder: (folder, adapter, dtype, device, memory) -> the model."""
     readers: dict[str, Callable[..., Backbone]] = {
         "svd": svd.load_svd,
         "vace": vace.load_vace,
@@ -186,8 +192,10 @@ def _loader(model: str) -> Callable[..., Backbone]:
     return readers[model]
 
 
-def find_preset(name: str, folder: Path | None = None, adapter: Path | None = None) -> Preset:
-    """A preset; with a folder or an adapter of the user's instead of its own, where given.
+def find_preset(
+    name: str, folder: Path | None = None, adapter: Path | None = None, memory: Memory | None = None
+) -> Preset:
+    """A preset; with a folder, an adapter or a memory of the user's instead of its own, where given.
 
     A model folder comes with no adapter but the given one. Raises InputError for an unknown name, and where there is no
     folder.
@@ -200,6 +208,8 @@ def find_preset(name: str, folder: Path | None = None, adapter: Path | None = No
         preset = replace(preset, folder=folder, adapter=adapter)
     elif adapter is not None:
         preset = replace(preset, adapter=adapter)
+    if memory is not None:
+        preset = replace(preset, memory=memory)
     if preset.folder is None:
         raise _without_weights(name, preset.source)
     if preset.adapter is not None and not preset.adapter.is_file():

@@ -31,6 +31,7 @@ from kinema.plan import Plan, coarse_fit, hw_of, make_plan
 from kinema.presets import backbone, find_preset
 from kinema.reinforce.backbone import Condition, Control, Sampling, Start
 from kinema.reinforce.control_video import control_video
+from kinema.reinforce.memory import Memory
 from kinema.reinforce.part_condition import (
     no_condition,
     scene_condition,
@@ -86,6 +87,7 @@ def generate(
     model: Path | None = None,
     adapter: Path | None = None,
     control: Control | None = None,
+    memory: Memory | None = None,
 ) -> GenerationResult:
     """Animate a picture by the three stages.
 
@@ -100,9 +102,10 @@ def generate(
     from_stage  2 or 3: take the scene, or the refined scene, from `stages` as it lies there, edited or not
     model       folder of the preset's model, where it comes without weights; adapter  file of its motion adapter
     control     how the model is told the motion; by default the preset's usual way
+    memory      how much of the model lies on the GPU at a time: "fast", "balanced" or "low"
     Raises InputError for what cannot be used; finished stages are kept.
     """
-    chosen = find_preset(preset, model, adapter)
+    chosen = find_preset(preset, model, adapter, memory)
     picture = load_picture(image) if isinstance(image, str | Path) else checked_picture(image)
     plan = make_plan(picture, chosen, prompt, target, drags, motion, strength, frames, seconds, seed, start, control)
     for note in plan.notes:

@@ -72,14 +72,18 @@ def read_adapter(path: str | Path, network: nn.Module, model: Path, subfolder: s
 @contextmanager
 def adapted(network: nn.Module, tensors: dict[str, Tensor]) -> Iterator[None]:
     """The network with an adapter's tensors in the places of its own, for as long as this lasts."""
-    places = {name: network.state_dict()[name] for name in tensors}
-    kept = {name: place.clone() for name, place in places.items()}
-    with torch.no_grad():
-        for name, place in places.items():
-            place.copy_(tensors[name])
+    own = network.state_dict()
+    kept = {name: own[name].clone() for name in tensors}
+    _put(network, tensors)
     try:
         yield
     finally:
-        with torch.no_grad():
-            for name, place in places.items():
-                place.copy_(kept[name])
+        _put(network, kept)
+
+
+def _put(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copy tensors into the network's own, wherever those lie by now."""
+    own = network.state_dict()
+    with torch.no_grad():
+        for name, value in tensors.items():
+            own[name].copy_(value)

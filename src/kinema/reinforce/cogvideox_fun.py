@@ -18,7 +18,8 @@ from jaxtyping import Float32, UInt8
 
 from kinema.errors import InputError
 from kinema.reinforce.backbone import Condition, Constraints, Sampling
-from kinema.reinforce.pipelines import load_pipeline, run
+from kinema.reinforce.memory import Memory
+from kinema.reinforce.pipelines import load_pipeline, place_pipeline, run
 from kinema.types import PartCondition
 
 CONSTRAINTS = Constraints(
@@ -63,7 +64,7 @@ class CogVideoXFun:
 
 
 def load_cogvideox_fun(
-    folder: str | Path, adapter: str | Path | None, dtype: torch.dtype, device: str = "cpu"
+    folder: str | Path, adapter: str | Path | None, dtype: torch.dtype, device: str = "cpu", memory: Memory = "fast"
 ) -> CogVideoXFun:
     """Read a folder of `CogVideoXFunControlPipeline`; the hub's own say `CogVideoXPipeline`. Raises InputError.
 
@@ -75,7 +76,7 @@ def load_cogvideox_fun(
     if adapter is not None:
         raise InputError(adapter, "was given to a model that follows control videos untrained", "no adapter")
     also = ("CogVideoXPipeline",)
-    pipeline = load_pipeline(CogVideoXFunControlPipeline, folder, {"default": dtype}, device, also)
+    pipeline = load_pipeline(CogVideoXFunControlPipeline, folder, {"default": dtype}, also)
     config = pipeline.transformer.config
     if config.in_channels != 2 * config.out_channels:
         raise InputError(
@@ -83,4 +84,5 @@ def load_cogvideox_fun(
             "control's", "give a control checkpoint of CogVideoX-Fun",
         )  # fmt: skip
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    place_pipeline(pipeline, memory, device)
     return CogVideoXFun(pipeline)

@@ -15,14 +15,13 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from kinema.errors import InputError
+from kinema.reinforce.memory import Memory, place
 
 log = logging.getLogger(__name__)
 
 
-def load_pipeline(
-    of_class: Any, folder: str | Path, dtypes: dict[str, torch.dtype], device: str, also: tuple[str, ...] = ()
-) -> Any:
-    """Read a model folder in the layout of diffusers' pipelines: model_index.json and a subfolder for each part.
+def load_pipeline(of_class: Any, folder: str | Path, dtypes: dict[str, torch.dtype], also: tuple[str, ...] = ()) -> Any:
+    """Read a model folder in the layout of diffusers' pipelines, into memory: model_index.json, a subfolder for each part.
 
     of_class  of the pipeline, which the folder must name, or one of `also`
     dtypes    by part; "default" for the others
@@ -49,10 +48,15 @@ def load_pipeline(
     except ImportError as error:
         raise InputError(folder, f"needs a library that is not there ({error})", mend="install it by pip") from error
     pipeline.set_progress_bar_config(disable=True)
-    for part in pipeline.components.values():
-        if isinstance(part, torch.nn.Module):
-            part.eval().requires_grad_(False)
-    return pipeline.to(device)
+    return pipeline
+
+
+def place_pipeline(pipeline: Any, memory: Memory, device: str) -> None:
+    """Put a pipeline's parts where `memory` says."""
+    network = pipeline.transformer
+    modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    others = [part for part in modules if part is not network and part is not pipeline.vae]
+    place(network, pipeline.vae, others, memory, device, network.dtype)
 
 
 @torch.inference_mode()
@@ -72,7 +76,7 @@ def encode_text(pipeline: Any, text: str, tokens: int) -> Float[Tensor, "1 L E"]
     device = next(pipeline.text_encoder.parameters()).device
     mask = asked.attention_mask.to(device)
     found = pipeline.text_encoder(asked.input_ids.to(device), mask).last_hidden_state
-    return found * mask[..., None]
+    return found * mask.to(found.device)[..., None]
 
 
 def run(

@@ -28,6 +28,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from kinema.errors import InputError
 from kinema.reinforce.adapters import read_adapter
 from kinema.reinforce.backbone import Condition, Constraints, Sampling
+from kinema.reinforce.memory import Memory, place
 from kinema.reinforce.part_condition import encode_condition
 from kinema.types import PartCondition
 
@@ -41,6 +42,8 @@ CONSTRAINTS = Constraints(
 MINI_CONSTRAINTS = Constraints(
     controls=("parts",), multiple=32, frame_step=1, most_frames=16, fps=8.0, starts=("reposed", "noise")
 )
+CHUNKS: dict[Memory, int] = {"fast": 8, "balanced": 4, "low": 1}
+"""Frames that SVD's own autoencoder decodes at once."""
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """Of the pixels that CLIP was trained on, RGB in 0-1 (Radford et al. 2021)."""
 
@@ -125,7 +128,7 @@ class Svd:
     guided: Any = None
     mini: bool = True
     constraints: Constraints = MINI_CONSTRAINTS
-    chunk: int = 8
+    chunk: int = CHUNKS["fast"]
 
     @torch.inference_mode()
     def encode(self, frames: UInt8[np.ndarray, "T H W 3"]) -> Tensor:
@@ -247,7 +250,9 @@ def karras_sigmas(most: float, least: float, steps: int, rho: float = 7.0) -> li
     return list((most ** (1 / rho) + ramp * (least ** (1 / rho) - most ** (1 / rho))) ** rho)
 
 
-def load_svd(folder: str | Path, adapter: str | Path | None, dtype: torch.dtype, device: str = "cpu") -> Svd:
+def load_svd(
+    folder: str | Path, adapter: str | Path | None, dtype: torch.dtype, device: str = "cpu", memory: Memory = "fast"
+) -> Svd:
     """Read a model folder in diffusers' layout (unet, vae, image_encoder, scheduler), and the motion adapter.
 
     Only safetensors are read, and nothing is downloaded. Raises InputError where something is missing or does not fit.
@@ -279,15 +284,14 @@ def load_svd(folder: str | Path, adapter: str | Path | None, dtype: torch.dtype,
     except (OSError, ValueError) as error:
         raise InputError(folder, f"is no model folder ({error})", "unet, vae, image_encoder and scheduler") from error
     models: list[Any] = [unet, autoencoder, encoder]
-    for model in models:
-        model.to(device).eval().requires_grad_(False)
     guided = None
     if adapter is not None:
         guided = copy.deepcopy(models[0])
         widen(guided)
         trained = read_adapter(adapter, guided, folder, "unet")
         guided.load_state_dict({n: v.to(dtype) for n, v in trained.items()}, strict=False)
-        guided.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        place(guided.to(dtype=dtype), autoencoder, [], memory, device, dtype)
+    place(models[0], autoencoder, [encoder], memory, device, dtype)
     limits = MINI_CONSTRAINTS if mini else CONSTRAINTS
     limits = replace(limits, most_frames=models[0].config.num_frames)
-    return Svd(models[0], models[1], models[2], scheduler, guided, mini, limits)
+    return Svd(models[0], models[1], models[2], scheduler, guided, mini, limits, CHUNKS[memory])

@@ -19,7 +19,8 @@ from jaxtyping import Bool, Float32, UInt8
 
 from kinema.errors import InputError
 from kinema.reinforce.backbone import Condition, Constraints, Sampling
-from kinema.reinforce.pipelines import encode_text, load_pipeline, run
+from kinema.reinforce.memory import Memory
+from kinema.reinforce.pipelines import encode_text, load_pipeline, place_pipeline, run
 from kinema.types import PartCondition
 
 CONSTRAINTS = Constraints(
@@ -100,10 +101,14 @@ def video_and_kept(
     return video, kept
 
 
-def load_vace(folder: str | Path, adapter: str | Path | None, dtype: torch.dtype, device: str = "cpu") -> Vace:
+def load_vace(
+    folder: str | Path, adapter: str | Path | None, dtype: torch.dtype, device: str = "cpu", memory: Memory = "fast"
+) -> Vace:
     """Read a folder of `WanVACEPipeline`; its autoencoder runs in float32. Raises InputError."""
     from diffusers.pipelines.wan.pipeline_wan_vace import WanVACEPipeline
 
     if adapter is not None:
         raise InputError(adapter, "was given to a model that follows control videos untrained", "no adapter")
-    return Vace(load_pipeline(WanVACEPipeline, folder, {"default": dtype, "vae": torch.float32}, device))
+    pipeline = load_pipeline(WanVACEPipeline, folder, {"default": dtype, "vae": torch.float32})
+    place_pipeline(pipeline, memory, device)
+    return Vace(pipeline)

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from kinema.errors import InputError
 from kinema.reinforce.adapters import adapted, read_adapter
 from kinema.reinforce.backbone import Condition, Constraints, Sampling
+from kinema.reinforce.memory import Memory
 from kinema.reinforce.part_condition import encode_condition
-from kinema.reinforce.pipelines import encode_text, load_pipeline, run
+from kinema.reinforce.pipelines import encode_text, load_pipeline, place_pipeline, run
 from kinema.reinforce.vace import NEGATIVE_PROMPT, TOKENS
 from kinema.types import PartCondition
 
@@ -130,7 +131,9 @@ class Wan:
                 transformer.patch_embedding.motion = None
 
 
-def load_wan(folder: str | Path, adapter: str | Path | None, dtype: torch.dtype, device: str = "cpu") -> Wan:
+def load_wan(
+    folder: str | Path, adapter: str | Path | None, dtype: torch.dtype, device: str = "cpu", memory: Memory = "fast"
+) -> Wan:
     """Read a folder of `WanImageToVideoPipeline`, and the motion adapter. Raises InputError.
 
     The autoencoder and the image encoder run in float32.
@@ -138,10 +141,10 @@ def load_wan(folder: str | Path, adapter: str | Path | None, dtype: torch.dtype,
     from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
 
     dtypes = {"default": dtype, "vae": torch.float32, "image_encoder": torch.float32}
-    pipeline = load_pipeline(WanImageToVideoPipeline, folder, dtypes, device)
-    if adapter is None:
-        return Wan(pipeline)
-    widen(pipeline.transformer)
-    pipeline.transformer.to(device=device).eval().requires_grad_(False)
-    pipeline.transformer.patch_embedding.added.to(pipeline.transformer.patch_embedding.base.weight)
-    return Wan(pipeline, read_adapter(adapter, pipeline.transformer, Path(folder), "transformer"))
+    pipeline, tensors = load_pipeline(WanImageToVideoPipeline, folder, dtypes), {}
+    if adapter is not None:
+        widen(pipeline.transformer)
+        pipeline.transformer.patch_embedding.added.to(pipeline.transformer.patch_embedding.base.weight)
+        tensors = read_adapter(adapter, pipeline.transformer, Path(folder), "transformer")
+    place_pipeline(pipeline, memory, device)
+    return Wan(pipeline, tensors)

@@ -1,0 +1,72 @@
+"""Offload and 8-bit weights, on a CPU: the same frames where nothing is rounded, and adapters that come and go."""
+
+import numpy as np
+import pytest
+import torch
+from test_wan import PICTURE, SAMPLING, moving_parts
+from tiny_svd import tiny_svd_pipeline
+from tiny_wan import save_wan_as_public, tiny_vace_pipeline, tiny_wan_transformer
+
+from kinema.reinforce import svd, vace, wan
+from kinema.reinforce.adapters import save_adapter
+from kinema.reinforce.backbone import Sampling
+from kinema.reinforce.memory import STORED_AS
+
+
+@pytest.fixture(scope="module")
+def wan_folder(tmp_path_factory):
+    return save_wan_as_public(tmp_path_factory.mktemp("wan") / "tiny-wan")
+
+
+@pytest.fixture(scope="module")
+def adapter(wan_folder, tmp_path_factory):
+    transformer = tiny_wan_transformer()
+    wan.widen(transformer)
+    torch.manual_seed(9)
+    torch.nn.init.normal_(transformer.patch_embedding.added.weight)
+    trained = {n: 1.1 * w for n, w in transformer.state_dict().items() if wan.is_trained_for_motion(n)}
+    path = tmp_path_factory.mktemp("adapter") / "motion.safetensors"
+    save_adapter(trained, path, wan_folder, "transformer", "patch embedding, first block")
+    return path
+
+
+def test_balanced_gives_the_same_frames_with_an_adapter_and_without(wan_folder, adapter):
+    fast = wan.load_wan(wan_folder, adapter, torch.float32)
+    spared = wan.load_wan(wan_folder, adapter, torch.float32, memory="balanced")
+    assert spared.pipeline.vae.use_tiling
+    plain = fast.generate(PICTURE, SAMPLING)
+    moved = fast.generate(PICTURE, SAMPLING, moving_parts())
+    assert not np.array_equal(plain, moved)
+    for condition, expected in ((None, plain), (moving_parts(), moved), (None, plain)):
+        assert np.array_equal(spared.generate(PICTURE, SAMPLING, condition), expected)
+
+
+def test_low_keeps_weights_in_8_bits_and_frames_alike(wan_folder, adapter):
+    spared = wan.load_wan(wan_folder, adapter, torch.float32, memory="low")
+    stored = {w.dtype for w in spared.pipeline.transformer.blocks.parameters()}
+    assert STORED_AS in stored
+    assert spared.pipeline.transformer.dtype == torch.float32
+    plain = spared.generate(PICTURE, SAMPLING)
+    expected = wan.load_wan(wan_folder, None, torch.float32).generate(PICTURE, SAMPLING)
+    assert np.abs(plain.astype(int) - expected).mean() < 3
+    assert not np.array_equal(spared.generate(PICTURE, SAMPLING, moving_parts()), plain)
+    assert np.array_equal(spared.generate(PICTURE, SAMPLING), plain)
+
+
+@pytest.mark.parametrize("memory", ["balanced", "low"])
+def test_vace_and_svd_run_with_less(tmp_path, memory):
+    tiny_vace_pipeline().save_pretrained(tmp_path / "vace")
+    control = np.random.default_rng(1).integers(0, 255, (9, 32, 48, 3), np.uint8)
+    fast, spared = (vace.load_vace(tmp_path / "vace", None, torch.float32, memory=m) for m in ("fast", memory))
+    expected = fast.generate(PICTURE, SAMPLING, control)
+    found = spared.generate(PICTURE, SAMPLING, control)
+    assert np.abs(found.astype(int) - expected).mean() < (1e-9 if memory == "balanced" else 3)
+
+    tiny_svd_pipeline().save_pretrained(tmp_path / "svd")
+    sampling = Sampling(4, (64, 64), 2, guidance=3.0)
+    fast, spared = (svd.load_svd(tmp_path / "svd", None, torch.float32, memory=m) for m in ("fast", memory))
+    assert spared.chunk < fast.chunk
+    spared.chunk = fast.chunk
+    square = np.random.default_rng(2).integers(0, 255, (64, 64, 3), np.uint8)
+    expected, found = fast.generate(square, sampling), spared.generate(square, sampling)
+    assert np.abs(found.astype(int) - expected).mean() < (1e-9 if memory == "balanced" else 6)

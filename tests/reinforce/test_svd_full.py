@@ -85,7 +85,7 @@ def test_with_confidence_0_and_with_an_untrained_adapter_nothing_changes(folder,
     assert not np.array_equal(model.generate(picture, SAMPLING, everywhere()), plain)
 
 
-def test_an_adapter_knows_its_base(folder, picture, tmp_path):
+def test_an_adapter_knows_its_base(folder, picture, tmp_path, caplog):
     widened = tiny_unet()
     svd.widen(widened)
     torch.nn.init.normal_(widened.conv_in.added.weight)
@@ -100,6 +100,9 @@ def test_an_adapter_knows_its_base(folder, picture, tmp_path):
     pipeline.save_pretrained(other)
     with pytest.raises(InputError, match="was trained on svd-xt, not on another"):
         svd.load_svd(other, tmp_path / "motion.safetensors", torch.float32)
+    other.rename(tmp_path / "svd-xt")
+    svd.load_svd(tmp_path / "svd-xt", tmp_path / "motion.safetensors", torch.float32)
+    assert "was trained on other weights of svd-xt" in caplog.text
 
 
 def test_it_starts_from_a_clip(folder, picture):

@@ -103,7 +103,7 @@ def test_stage_1_is_smaller_and_shorter_and_later_windows_go_on_from_the_frames_
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_a_preset_without_weights_says_where_they_are(name, tmp_path):
-    with pytest.raises(InputError, match=f"hf download {PRESETS[name].source}"):
+    with pytest.raises(InputError, match=f"kinema fetch {name} .{PRESETS[name].source}"):
         find_preset(name)
     with pytest.raises(InputError, match="no model folder"):
         find_preset(name, tmp_path)

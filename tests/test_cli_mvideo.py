@@ -208,7 +208,7 @@ def test_a_prompt_of_2000_words_is_cut_and_said(folder, monkeypatch, caplog):
         (("dog.npz", "--seed", "-1"), "0 or more"),
         (("dog.npz", "--fps", "0"), "above 0"),
         (("dog.npz", "--preset", "mini-svd"), "cogvideox-2b"),
-        (("dog.npz", "--preset", "cogvideox-2b"), "hf download zai-org/CogVideoX-2b"),
+        (("dog.npz", "--preset", "cogvideox-2b"), "kinema fetch cogvideox-2b"),
         (("dog.npz", "--out", "x.avi"), ".mp4"),
         (("dog.npz", "--out", "a/b/x.mp4"), "mkdir -p a/b"),
         (("dog.npz", "--out", "taken"), "exists already"),

@@ -47,7 +47,7 @@ def test_a_clip_measured_against_itself_is_perfect(clips, tmp_path):
         (("generate", "gone.png", "--out", "x.mp4"), "does not exist"),
         (("generate", PICTURE, "--out", "x.avi"), ".mp4"),
         (("generate", PICTURE, "--out", "x.mp4", "--preset", "maxi"), "mini-svd"),
-        (("generate", PICTURE, "--out", "x.mp4", "--preset", "vace-1.3b"), "hf download Wan-AI"),
+        (("generate", PICTURE, "--out", "x.mp4", "--preset", "vace-1.3b"), "kinema fetch vace-1.3b"),
         (("generate", PICTURE, "--out", "x.mp4", "--strength", "7"), "0 (calm) to 1"),
         (("generate", PICTURE, "--out", "x.mp4", "--drag", "left_hnad", "33,34", "40,14"), "left_hand"),
         (("generate", PICTURE, "--out", "x.mp4", "--drag", "left_hand", "33;34", "40,14"), "33;34"),

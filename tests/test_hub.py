@@ -2,15 +2,30 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
+from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
 from commands import refused, status
 from kinema.errors import InputError
-from kinema.hub import CHECKPOINTS, GROUPS, RECORD, checkpoints_of, fetch, how_to_fetch, model_folder, weights_folder
+from kinema.hub import (
+    CHECKPOINTS,
+    GROUPS,
+    RECORD,
+    checkpoints_of,
+    fetch,
+    fetched,
+    how_to_fetch,
+    model_folder,
+    weights_folder,
+)
+from loopback_hub import FILES, loopback_hub
 
 WEIGHTS = b"some weights"
 
@@ -22,7 +37,7 @@ class Hub:
         self.error, self.sent, self.asked, self.size = None, WEIGHTS, {}, len(WEIGHTS)
         monkeypatch.setattr(huggingface_hub.HfApi, "model_info", self.model_info)
         monkeypatch.setattr(huggingface_hub, "snapshot_download", self.download)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
     def model_info(self, repository, files_metadata):
         if self.error:
@@ -96,7 +111,7 @@ def test_our_own_bugs_are_not_the_networks(hub, tmp_path):
 
 
 def test_offline_nothing_is_asked(hub, tmp_path, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
         fetch(CHECKPOINTS["sam2"], tmp_path)
     assert not hub.asked
@@ -118,6 +133,22 @@ def test_names_and_groups():
     assert how_to_fetch("mine") == "kinema fetch mine"
 
 
+def test_presets_and_checkpoints_name_the_same_repositories(tmp_path, monkeypatch):
+    from kinema.presets import CLIP_PRESETS, PRESETS, find_clip_preset, find_preset
+
+    public = {name: p for name, p in {**PRESETS, **CLIP_PRESETS}.items() if p.source}
+    assert public
+    for name, preset in public.items():
+        assert CHECKPOINTS[name].repository == preset.source
+    monkeypatch.setenv("KINEMA_WEIGHTS", str(tmp_path))
+    for name, find in (("svd", find_preset), ("cogvideox-2b", find_clip_preset)):
+        (tmp_path / name).mkdir()
+        with pytest.raises(InputError, match=f"kinema fetch {name}"):
+            find(name)
+        (tmp_path / name / RECORD).write_text("{}")
+        assert find(name).folder == tmp_path / name
+
+
 def test_every_hash_that_is_written_down_is_one():
     for checkpoint in CHECKPOINTS.values():
         assert all(len(v) == 64 and int(v, 16) >= 0 for v in checkpoint.sha256.values())
@@ -128,6 +159,13 @@ def test_one_folder(monkeypatch, tmp_path):
     assert weights_folder() == tmp_path
     monkeypatch.delenv("KINEMA_WEIGHTS")
     assert weights_folder().parts[-2:] == (".cache", "kinema")
+
+
+def test_what_was_fetched_whole_is_found(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("KINEMA_WEIGHTS", str(tmp_path))
+    (tmp_path / "sam2").mkdir()
+    assert fetched("sam2") is None
+    assert fetch(CHECKPOINTS["sam2"], tmp_path) == fetched("sam2") == tmp_path / "sam2"
 
 
 def test_the_command(hub, tmp_path, capsys):
@@ -142,3 +180,31 @@ def test_the_command(hub, tmp_path, capsys):
     assert "one of public" in refused(capsys, "fetch", "nothing")
     hub.error = ConnectionError("no route")
     assert status("fetch", "public", "--folder", tmp_path) == 2
+
+
+FETCH_TWICE = """
+import sys
+from kinema.cli import main
+for _ in range(2):
+    try:
+        main(["fetch", "sam2", "--folder", sys.argv[1]])
+        print("status 0")
+    except SystemExit as done:
+        print("status", done.code)
+"""
+
+
+def test_the_hubs_own_client_goes_on_where_a_fetch_broke_off(tmp_path):
+    """Against a hub on this machine: only what is wanted is asked for, after a break only the rest, and all of it once."""
+    with loopback_hub() as hub:
+        hub.breaks = 1
+        environment = {**os.environ, "HF_ENDPOINT": hub.address, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
+        code = [sys.executable, "-c", FETCH_TWICE, str(tmp_path)]
+        done = subprocess.run(code, env=environment, capture_output=True, text=True)
+    assert done.stdout.count("status 0") == 2, done.stderr[-2000:]
+    assert (tmp_path / "sam2" / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert {name for _, name, _ in hub.asked} == {"config.json", "model.safetensors"}
+    spans = [span for method, name, span in hub.asked if method == "GET" and name == "model.safetensors"]
+    assert len(spans) == 2
+    assert spans[0] is None
+    assert int(spans[1].removeprefix("bytes=").rstrip("-")) >= 10 << 20

@@ -26,17 +26,17 @@ def fetch(
         name: which one; public: all four that see (grounding-dino, sam2, depth-anything, vitpose)
         folder: where to; each gets a folder of its own name there
     """
-    from kinema.hub import CHECKPOINTS, checkpoints_of, weights_folder
+    from kinema.hub import CHECKPOINTS, RECORD, checkpoints_of, weights_folder
     from kinema.hub import fetch as bring
 
     folder = folder or weights_folder()
     if name is None:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
         for heading in ("name", "what", "from", "licence", "GB", "here"):
-            table.add_column(heading, overflow="fold")
+            table.add_column(heading, overflow="fold", no_wrap=heading == "name")
         for c in CHECKPOINTS.values():
             size = "?" if c.size_gb is None else f"{c.size_gb:g}"
-            here = "yes" if (folder / c.name).is_dir() else ""
+            here = "yes" if (folder / c.name / RECORD).is_file() else "a part" if (folder / c.name).is_dir() else ""
             table.add_row(c.name, c.what, c.repository, c.licence + (", gated" if c.gated else ""), size, here)
         Console().print(table)
         return

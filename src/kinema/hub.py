@@ -66,7 +66,10 @@ CHECKPOINTS: dict[str, Checkpoint] = {
         Checkpoint("vace-1.3b", "Wan-AI/Wan2.1-VACE-1.3B-diffusers", "video from control videos", "Apache-2.0", 19.0),
         Checkpoint("vace-14b", "Wan-AI/Wan2.1-VACE-14B-diffusers", "video from control videos", "Apache-2.0", None),
         Checkpoint(
-            "cogvideox-fun", "alibaba-pai/CogVideoX-Fun-V1.1-5b-Control", "video from control videos",
+            "cogvideox-fun", "alibaba-pai/CogVideoX-Fun-V1.1-5b-Pose", "video from poses", COGVIDEOX_LICENCE, 21.1
+        ),
+        Checkpoint(
+            "cogvideox-fun-control", "alibaba-pai/CogVideoX-Fun-V1.1-5b-Control", "video from control videos",
             COGVIDEOX_LICENCE, 21.1,
         ),
         Checkpoint("cogvideox-2b", "zai-org/CogVideoX-2b", "video from words", "Apache-2.0", 13.3),
@@ -80,6 +83,12 @@ GROUPS = {"public": ("grounding-dino", "sam2", "depth-anything", "vitpose")}
 def weights_folder() -> Path:
     """The one folder that fetched models lie in: $KINEMA_WEIGHTS, else ~/.cache/kinema."""
     return Path(os.environ.get("KINEMA_WEIGHTS") or Path.home() / ".cache" / "kinema")
+
+
+def fetched(name: str) -> Path | None:
+    """Where a checkpoint lies that `kinema fetch` brought whole into the one folder; None where it is not there."""
+    folder = weights_folder() / name
+    return folder if (folder / RECORD).is_file() else None
 
 
 def checkpoints_of(name: str) -> list[Checkpoint]:
@@ -116,6 +125,7 @@ def fetch(checkpoint: Checkpoint, folder: str | Path) -> Path:
     another.
     """
     import huggingface_hub
+    from huggingface_hub import constants
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -126,7 +136,7 @@ def fetch(checkpoint: Checkpoint, folder: str | Path) -> Path:
 
     target = Path(folder) / checkpoint.name
     page = f"https://huggingface.co/{checkpoint.repository}"
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
+    if constants.HF_HUB_OFFLINE:
         raise InputError(
             checkpoint.name, "is not fetched: HF_HUB_OFFLINE is set", f"its files in {target}",
             f"unset HF_HUB_OFFLINE, or copy {page} there",

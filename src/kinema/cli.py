@@ -1,8 +1,8 @@
 """The command line: one function a verb; tyro makes the flags from its signature and the help from its docstring.
 
 The verbs for motion are here, those for video in `cli_video.py`, `cli_mvideo.py` and `cli_extract.py`, for masks in
-`cli_masks.py`, those that train in `cli_train.py`. Heavy modules are imported inside the verbs, so that `kinema --help` answers at once. What a
-user got wrong is printed without a traceback and ends with status 2; control-C ends with 130.
+`cli_masks.py`, those that train in `cli_train.py`. Heavy modules are imported inside the verbs, so that `kinema --help`
+answers at once. What a user got wrong is printed without a traceback and ends with status 2; control-C ends with 130.
 """
 
 from __future__ import annotations

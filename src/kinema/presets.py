@@ -278,7 +278,7 @@ CLIP_PRESETS: dict[str, ClipPreset] = {
         name="mini-cogvideox",
         folder=MINI_COGVIDEOX,
         adapter=MINI_COGVIDEOX / "adapter",
-        clip=ClipSettings(frames=17, size=(128, 128), small_size=(64, 64), steps=12, guidance=5.0, guide_masks=True),
+        clip=ClipSettings(frames=17, size=(128, 128), small_size=(64, 64), steps=12, guidance=5.0, guide_all=True),
     ),
     "cogvideox-2b": ClipPreset(
         name="cogvideox-2b",

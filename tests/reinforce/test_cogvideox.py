@@ -1,6 +1,7 @@
 """CogVideoX with masks, on tiny random weights: equal to diffusers' own before training, and what is new in it."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -234,15 +235,27 @@ def test_without_guidance_the_network_runs_once_a_step():
     assert calls == [(1, 2), (2, 2)]
 
 
-def test_guidance_is_against_no_masks_where_asked():
+def test_guidance_is_against_nothing_at_all_where_asked():
     model, seen = tiny_model(), []
-    model.network.register_forward_pre_hook(lambda module, given: seen.append(given[3]))
-    for guide_masks in (False, True):
-        model.clip = ClipSettings(9, (32, 32), (16, 16), steps=1, guide_masks=guide_masks)
-        model.generate("a dog", 0, moving_masks())
-    assert torch.equal(seen[0][0], seen[0][1])
-    assert seen[1][0].abs().max() == 0
-    assert torch.equal(seen[1][1], seen[0][1])
+    model.network.register_forward_pre_hook(lambda module, given: seen.append([len(given[0]), *given[3:]]))
+    model.clip = ClipSettings(9, (32, 32), (16, 16), steps=1)
+    model.generate("a dog", 0, moving_masks(), noise_clip())
+    ((size, masks, before),) = seen
+    assert size == len(masks) == len(before.clip) == 2
+    model.clip = replace(model.clip, guide_all=True)
+    model.generate("a dog", 0, moving_masks(), noise_clip())
+    (size, led, earlier), free = seen[1:]
+    assert (size, len(led), len(earlier.clip)) == (1, 1, 1)
+    assert torch.equal(led[0], masks[1])
+    assert free == [1]
+
+
+def test_without_masks_and_before_both_ways_of_guidance_are_one():
+    model = tiny_model()
+    model.clip = ClipSettings(9, (32, 32), (16, 16), steps=2)
+    together = model.generate("a dog", 0)
+    model.clip = replace(model.clip, guide_all=True)
+    assert np.abs(model.generate("a dog", 0).astype(int) - together).max() <= 1
 
 
 @POSITIONS

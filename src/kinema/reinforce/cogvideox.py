@@ -59,7 +59,7 @@ class ClipSettings:
     size        (width, height) in pixels
     small_size  of the previous clip, as it is seen
     guidance    scale of the classifier-free guidance; up to 1 there is none
-    guide_masks whether it is against no masks too, so that it strengthens them as it does the text
+    guide_all   whether it is against no masks and nothing before too, so that it strengthens them as it does the text
     """
 
     frames: int = 33
@@ -68,7 +68,7 @@ class ClipSettings:
     fps: float = 8.0
     steps: int = 50
     guidance: float = 6.0
-    guide_masks: bool = False
+    guide_all: bool = False
 
 
 class T5Prompts:
@@ -209,7 +209,7 @@ class CogVideoX:
         masks     from its first frame on, at its rate; fewer than its frames are taken as not known after that
         before    the clip before it, whose last frame is the first one of this
         progress  called with (steps done, steps)
-        Guidance is against an empty prompt with the same clip before and, but for `guide_masks`, the same masks.
+        Guidance is against an empty prompt with, but for `guide_all`, the same masks and clip before.
         """
         seen = None if masks is None else self.encode_masks(masks)[None]
         return self.decode(
@@ -229,15 +229,14 @@ class CogVideoX:
         from diffusers.schedulers.scheduling_dpm_cogvideox import CogVideoXDPMScheduler
         from diffusers.utils.torch_utils import randn_tensor
 
-        clip, guided = self.clip, self.clip.guidance > 1
-        weight = self.network.kinds
+        clip, weight = self.clip, self.network.kinds
+        guided, apart = clip.guidance > 1, clip.guidance > 1 and clip.guide_all
         text = self.text_encoder.encode(["", prompt] if guided else [prompt]).to(weight)
+        batch = 2 if guided and not apart else 1
         if masks is not None:
-            masks = masks.to(weight).expand(len(text), -1, -1, -1, -1).clone()
-            if guided and clip.guide_masks:
-                masks[0] = 0
+            masks = masks.to(weight).expand(batch, -1, -1, -1, -1)
         if before is not None:
-            earlier = (v.to(weight).expand(len(text), -1, -1, -1, -1) for v in (before.last_frame, before.clip))
+            earlier = (v.to(weight).expand(batch, -1, -1, -1, -1) for v in (before.last_frame, before.clip))
             before = Before(*earlier)
         generator = torch.Generator().manual_seed(seed)
         width, height = (side // self.spatial_step for side in clip.size)
@@ -247,12 +246,13 @@ class CogVideoX:
         self.scheduler.set_timesteps(clip.steps, device=weight.device)
         looks_back, guess, last_time = isinstance(self.scheduler, CogVideoXDPMScheduler), None, None
         for number, time in enumerate(self.scheduler.timesteps):
-            found = self.network(latents.expand(len(text), -1, -1, -1, -1), text, time.expand(len(text)), masks, before)
-            found = found.float()
+            given, times = latents.expand(batch, -1, -1, -1, -1), time.expand(batch)
+            found = self.network(given, text[-batch:], times, masks, before).float()
             if guided:
-                found = found[:1] + clip.guidance * (found[1:] - found[:1])
-            given = (found, guess, time, last_time, latents) if looks_back else (found, time, latents)
-            latents, guess = self.scheduler.step(*given, generator=generator, return_dict=False)
+                free = self.network(latents, text[:1], times).float() if apart else found[:1]
+                found = free + clip.guidance * (found[-1:] - free)
+            step = (found, guess, time, last_time, latents) if looks_back else (found, time, latents)
+            latents, guess = self.scheduler.step(*step, generator=generator, return_dict=False)
             latents, last_time = latents.to(weight.dtype), time
             if progress:
                 progress(number + 1, clip.steps)

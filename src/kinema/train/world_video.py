@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from kinema.errors import InputError
 from kinema.precision import pick_precision
 from kinema.reinforce import svd
+from kinema.reinforce.adapters import save_adapter
 from kinema.reinforce.part_condition import encode_condition, training_condition
 from kinema.train.latent_cache import SIDE, LatentCache, build_cache
 from kinema.train.loop import LoopConfig, rng_for, train
@@ -191,13 +192,11 @@ def train_world_video(config: VideoTrainConfig) -> Path:
 
 def train_revision(config: VideoTrainConfig) -> Path:
     """(2): the part condition on a frozen base. -> the finished adapter (or the run, where `out` is not given)."""
-    from safetensors.torch import save_file
-
-    from kinema.atomic import atomic_path
     from kinema.checkpoints import MINI_SVD
 
     device, autoencoder = _ready(config)
-    base = svd.load_svd(config.base or MINI_SVD, None, torch.float32)
+    folder = config.base or MINI_SVD
+    base = svd.load_svd(folder, None, torch.float32)
     torch.manual_seed(config.loop.seed)
     svd.widen(base.unet)
     model = Denoiser(base.unet, base.image_encoder).to(device)
@@ -205,11 +204,8 @@ def train_revision(config: VideoTrainConfig) -> Path:
         weight.requires_grad_(svd.is_trained_for_motion(name))
     _train(model, config, autoencoder, guided=True)
     if config.out:
-        own = {
-            n: w.half().cpu().contiguous() for n, w in model.unet.state_dict().items() if svd.is_trained_for_motion(n)
-        }
-        with atomic_path(config.out) as temporary:
-            save_file(own, temporary, {"kind": "kinema motion adapter", "base": "mini-svd"})
+        own = {name: weight for name, weight in model.unet.state_dict().items() if svd.is_trained_for_motion(name)}
+        save_adapter(own, config.out, folder, "unet", "first block and temporal layers")
     return config.out or config.run
 
 

@@ -24,7 +24,7 @@ PMP_WEIGHTS = ASSETS / "motion_prior" / "pmp.safetensors"
 MINI_SVD = ASSETS / "mini_svd"
 """The shipped video model, in diffusers' folder layout, and its motion adapter; `docs/mini_svd.md`."""
 MINI_COGVIDEOX = ASSETS / "mini_cogvideox"
-"""The shipped model of long videos, in diffusers' folder layout, with its adapter in `adapter`; `docs/mvideo.md`."""
+"""The shipped model of long videos, in diffusers' folder layout, with its adapter in `adapter`; `docs/mini_cogvideox.md`."""
 WORLD_MOTION = ASSETS / "world_motion" / "world_motion.npz"
 """A few captured clips, so that the procedural world runs without a capture file."""
 
@@ -49,6 +49,12 @@ def _kept_sha256(path: Path, size: int, mtime_ns: int) -> str:
 def _digest_of_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weights_hash(folder: Path) -> str:
+    """SHA-256 of the hashes of a folder's .safetensors files."""
+    files = sorted(folder.rglob("*.safetensors"))
+    return hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
 
 
 def write_weights(
@@ -79,18 +85,22 @@ def read_weights(path: str | Path, kind: str, what: str) -> tuple[dict[str, Any]
 
     what  what the file should hold, in words
     """
-    from safetensors import SafetensorError, safe_open
-
     expected = f"weights written by `kinema train {kind}`"
-    try:
-        with safe_open(path, "pt") as opened:
-            header = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(path, f"cannot be read ({error})", expected=expected) from error
+    header, tensors = read_tensors(path, expected)
     if header.get("kind") != f"kinema {kind}":
         raise InputError(path, f"holds no {what}", expected=expected)
     return json.loads(header["config"]), tensors
+
+
+def read_tensors(path: str | Path, expected: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Header and tensors of a safetensors file. Raises InputError, with what was `expected`."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as opened:
+            return opened.metadata() or {}, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(path, f"cannot be read ({error})", expected) from error
 
 
 def save_prior(model: MotionPrior, path: str | Path, provenance: dict[str, str]) -> None:

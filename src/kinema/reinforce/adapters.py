@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from kinema.atomic import atomic_path
+from kinema.checkpoints import read_tensors, weights_hash
 from kinema.errors import InputError
-from kinema.reinforce.cogvideox_lora import weights_hash
 
 KIND = "kinema motion adapter"
 log = logging.getLogger(__name__)
@@ -44,14 +44,7 @@ def read_adapter(path: str | Path, network: nn.Module, model: Path, subfolder: s
 
     Raises InputError where the file is no adapter, is one of another model, or does not fit.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as opened:
-            header = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(path, f"cannot be read ({error})", "a motion adapter, .safetensors") from error
+    header, tensors = read_tensors(path, "a motion adapter, .safetensors")
     if header.get("kind", KIND) != KIND:
         raise InputError(path, f"holds a {header['kind']}", f"a {KIND}")
     base, known = header.get("base", "another model"), header.get("base_sha256")

@@ -20,8 +20,9 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from kinema.checkpoints import weights_hash
 from kinema.errors import InputError
-from kinema.reinforce.cogvideox_lora import load_adapter, weights_hash
+from kinema.reinforce.cogvideox_lora import load_adapter
 from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
 from kinema.types import MaskSequence
 

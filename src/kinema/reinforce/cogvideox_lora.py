@@ -8,18 +8,16 @@ mvideo.safetensors                the rest, and in its header the base that all 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kinema.atomic import atomic_path
-from kinema.checkpoints import sha256
+from kinema.checkpoints import read_tensors
 from kinema.errors import InputError
 from kinema.reinforce.cogvideox_network import MVideoTransformer
 
@@ -27,6 +25,7 @@ TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 """The projections of a block's attention that get a LoRA, as in diffusers' own CogVideoX training."""
 LORA_FILE, MVIDEO_FILE = "pytorch_lora_weights.safetensors", "mvideo.safetensors"
 KIND = "kinema mvideo adapter"
+EXPECTED = "a folder that training mvideo wrote"
 log = logging.getLogger(__name__)
 
 
@@ -61,12 +60,6 @@ def lora_off(network: MVideoTransformer) -> Iterator[None]:
         network.base.enable_adapters()
 
 
-def weights_hash(folder: Path) -> str:
-    """SHA-256 of the hashes of a folder's .safetensors files."""
-    files = sorted(folder.rglob("*.safetensors"))
-    return hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
-
-
 def save_adapter(network: MVideoTransformer, folder: Path, base: str, base_sha256: str) -> None:
     """Write both files, float16. `base`: the name of the model that this was trained on."""
     from safetensors.torch import save_file
@@ -85,8 +78,7 @@ def load_adapter(network: MVideoTransformer, folder: Path, base: str, base_sha25
     base, base_sha256  of the network's own weights
     Raises InputError where a file cannot be read, is of another base, or does not fit.
     """
-    header, own = _read(folder / MVIDEO_FILE)
-    _, lora = _read(folder / LORA_FILE)
+    (header, own), (_, lora) = (read_tensors(folder / name, EXPECTED) for name in (MVIDEO_FILE, LORA_FILE))
     if header.get("kind") != KIND:
         raise InputError(folder / MVIDEO_FILE, "holds no mvideo adapter", "a file that training mvideo wrote")
     if header.get("base_sha256") != base_sha256:
@@ -114,14 +106,3 @@ def _lora_tensors(network: MVideoTransformer) -> dict[str, Tensor]:
 
 def _own_tensors(network: MVideoTransformer) -> dict[str, Tensor]:
     return {"mask.weight": network.mask.weight, "kinds": network.kinds}
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and tensors of a safetensors file. Raises InputError."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as opened:
-            return opened.metadata() or {}, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(path, f"cannot be read ({error})", "a folder that training mvideo wrote") from error

@@ -28,10 +28,11 @@ from rich.progress import track
 from torch import Tensor
 
 from kinema.atomic import atomic_path
+from kinema.checkpoints import weights_hash
 from kinema.errors import InputError
 from kinema.precision import quick_dtype
 from kinema.reinforce.cogvideox import ClipSettings, CogVideoX, load_cogvideox
-from kinema.reinforce.cogvideox_lora import add_lora, lora_off, save_adapter, weights_hash
+from kinema.reinforce.cogvideox_lora import add_lora, lora_off, save_adapter
 from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
 from kinema.train.loop import LoopConfig, rng_for, train
 from kinema.types import MaskSequence

@@ -64,7 +64,7 @@ def make_video_autoencoder(
     from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
     tiny = AutoencoderTiny.from_pretrained(pictures, torch_dtype=torch.float32)
-    config = tiny.config
+    config: Any = tiny.config
     model = FourFrameAutoencoder(
         channels,
         picture_channels=config.latent_channels,
@@ -123,6 +123,7 @@ def train_video_autoencoder(config: VideoAutoencoderTrainConfig) -> Path:
     precision = pick_precision("auto", device)
     world = World.load(config.capture, config.photographs, wide=config.wide)
     torch.manual_seed(config.loop.seed)
+    model: Any
     if config.start:
         model = FourFrameAutoencoder.from_pretrained(config.start, torch_dtype=torch.float32)
     else:
@@ -143,7 +144,7 @@ def train_video_autoencoder(config: VideoAutoencoderTrainConfig) -> Path:
     held_out = torch.cat([clips_of(test, k, 1, 0, 17) for k in range(EVALUATION_CLIPS)]).to(device)
 
     @torch.no_grad()
-    def evaluate(model: FourFrameAutoencoder) -> dict[str, float]:
+    def evaluate(model: Any) -> dict[str, float]:
         latents = [model.encode(clip[None]).latent_dist.mode() for clip in held_out]
         videos = torch.cat([model.decode(z).sample for z in latents]).clamp(-1, 1)
         mse = F.mse_loss(videos, held_out, reduction="none").mean((1, 3, 4)) / 4

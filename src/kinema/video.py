@@ -110,6 +110,7 @@ def read_frames(path: str | Path, fps: float | None = None) -> Iterator[Frame]:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         step, count, start, time, shown = (1 / fps if fps else 0.0), 0, 0.0, 0.0, None
+        number = -1
         try:
             for number, picture in enumerate(container.decode(stream)):
                 time = picture.time if picture.time is not None else number / float(_rate(stream))
@@ -131,6 +132,10 @@ def read_frames(path: str | Path, fps: float | None = None) -> Iterator[Frame]:
             if count == 0:
                 raise InputError(path, f"holds no frame that can be decoded ({error.strerror})", "a video") from error
             _LOGGER.warning("%s: stops after frame %d (%s)", path, count - 1, error.strerror)
+        else:
+            # A decoder of several threads says nothing of an end that is missing.
+            if 0 <= number < stream.frames - 1:
+                _LOGGER.warning("%s: of %d frames it holds the first %d", path, stream.frames, number + 1)
         if count == 0:
             raise InputError(path, "has no frames", expected="a video with at least one")
 

@@ -231,7 +231,8 @@ class CogVideoX:
         from diffusers.utils.torch_utils import randn_tensor
 
         clip, weight = self.clip, self.network.kinds
-        guided, apart = clip.guidance > 1, clip.guidance > 1 and clip.guide_all
+        guided = clip.guidance > 1
+        apart = guided and clip.guide_all
         text = self.text_encoder.encode(["", prompt] if guided else [prompt]).to(weight)
         batch = 2 if guided and not apart else 1
         if masks is not None:

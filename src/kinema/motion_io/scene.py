@@ -21,6 +21,12 @@ _BODY = ("rotvec", "root_translation_m", "betas", "expression", "confidence")
 
 def save_scene(scene: Scene, path: str | Path) -> None:
     """Write a scene, whole or not at all."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **scene_arrays(scene))  # type: ignore[arg-type]
+
+
+def scene_arrays(scene: Scene) -> dict[str, np.ndarray]:
+    """The arrays of such a file."""
     cameras = scene.cameras
     arrays: dict[str, np.ndarray] = {
         "prompt": np.array(scene.prompt),
@@ -38,25 +44,28 @@ def save_scene(scene: Scene, path: str | Path) -> None:
         else:
             own["points_m"] = motion.points_m
         arrays |= {f"{k}.{name}": np.asarray(value) for name, value in own.items()}
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    return arrays
 
 
 def load_scene(path: str | Path) -> Scene:
     """Read what `save_scene` writes. Raises InputError where a key is missing or does not fit."""
-    arrays = read_arrays(Path(path), ())
     try:
-        cameras = Cameras(
-            arrays["K"].astype(np.float32),
-            arrays["T_camera_world"].astype(np.float32),
-            (int(arrays["image_hw"][0]), int(arrays["image_hw"][1])),
-        )
-        count = len({key.split(".")[0] for key in arrays if key.endswith(".label")})
-        subjects = tuple(_subject(k, arrays) for k in range(count))
-        strength = float(arrays["motion_strength"])
-        return Scene(subjects, cameras, str(arrays["prompt"]), None if np.isnan(strength) else strength)
+        return scene_of(read_arrays(Path(path), ()))
     except KeyError as error:
         raise InputError(f"{path}, key {error}", "is missing", "a scene written by kinema") from error
+
+
+def scene_of(arrays: dict[str, np.ndarray]) -> Scene:
+    """The scene of such arrays. Raises KeyError where one is missing."""
+    cameras = Cameras(
+        arrays["K"].astype(np.float32),
+        arrays["T_camera_world"].astype(np.float32),
+        (int(arrays["image_hw"][0]), int(arrays["image_hw"][1])),
+    )
+    count = len({key.split(".")[0] for key in arrays if key.endswith(".label")})
+    subjects = tuple(_subject(k, arrays) for k in range(count))
+    strength = float(arrays["motion_strength"])
+    return Scene(subjects, cameras, str(arrays["prompt"]), None if np.isnan(strength) else strength)
 
 
 def _subject(k: int, arrays: dict[str, np.ndarray]) -> Subject:

@@ -1,29 +1,34 @@
-"""The one training loop: steps, averaged weights, checkpoints that resume exactly.
+"""The one training loop, on accelerate: steps, averaged weights, checkpoints that resume exactly.
 
-A task gives the model and `loss(number)`, a pure function of the weights and the number of the batch (that of the step,
-where a step is one batch): data are drawn from `rng_for(seed, number)`, so a killed run goes on bit for bit from its last
-checkpoint.
+A task gives the model, `draw(number)`, the batch of a number, and `loss(batch)`. The batch is a pure function of its number
+(data are drawn from `rng_for(seed, number)`), so a killed run goes on bit for bit from its last checkpoint. A step of P
+processes is the P * accumulate batches that follow those of the step before it, each process with its own share of them, so
+that two processes do in a step what one does with `accumulate=2`. `accelerate launch` starts several processes, FSDP2 and
+DeepSpeed (`configs/accelerate/`); without it there is one, and on a CPU in float32 it is plain torch, bit for bit.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import time
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from kinema.atomic import atomic_path
-from kinema.errors import InputError
+from kinema.train.batches import drawn_ahead, keep_batch
+from kinema.train.checkpoint import Trained
+from kinema.train.run_log import RunLog
 
 log = logging.getLogger(__name__)
+Evaluate = Callable[[Any], dict[str, Any]]
+"""The model with its averaged weights -> numbers for the log by name, and videos to look at."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,13 @@ class LoopConfig:
     checkpoint_every: int = 200
     seed: int = 0
     accumulate: int = 1
-    """Batches a step, one after another: the gradient is their mean, the memory that of one."""
+    """Batches a step of each process, one after another: the gradient is their mean, the memory that of one."""
+    ahead: int = 0
+    """Threads that draw the next batches meanwhile; on a GPU they keep it from waiting."""
+    tensorboard: bool = True
+    """Whether to log for TensorBoard besides, where it is installed; RUN/log.jsonl is always written."""
+    wandb: str | None = None
+    """Project of Weights & Biases to log to besides."""
 
 
 def rng_for(seed: int, step: int) -> np.random.Generator:
@@ -49,118 +60,130 @@ def rng_for(seed: int, step: int) -> np.random.Generator:
 
 
 def learning_rate(config: LoopConfig, step: int) -> float:
-    falling = (config.steps - step) / max(1, round(config.steps * config.decay))
+    falling = (config.steps - step) / max(1, round(config.steps * config.decay)) if config.decay else 1.0
     return config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup), falling)
+
+
+def pick_device(asked: str, threads: int = 0) -> torch.device:
+    """Where this process computes. auto: its own GPU where there is one, else the CPU. threads: of the CPU; 0: torch's."""
+    from accelerate import PartialState
+
+    if threads:
+        torch.set_num_threads(threads)
+    if asked != "auto":
+        return torch.device(asked)
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device: torch.device | None = PartialState().device
+    assert device is not None, "the state is ready"
+    return device
+
+
+class _Step(nn.Module):
+    """Batch -> loss, as the one call that distributed wrappers see; the network's weights are among its own."""
+
+    def __init__(self, network: nn.Module, loss: Callable[[Any], Tensor]):
+        super().__init__()
+        self.network, self.loss = network, loss
+
+    def forward(self, batch: Any) -> Tensor:
+        return self.loss(batch)
 
 
 def train(
     model: nn.Module,
-    loss: Callable[[int], Tensor],
+    loss: Callable[[Any], Tensor],
     config: LoopConfig,
     run: Path,
-    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    evaluate: Evaluate | None = None,
     evaluate_every: int = 400,
+    draw: Callable[[int], Any] = int,
+    network: nn.Module | None = None,
 ) -> nn.Module:
     """Train `model` in place up to `config.steps`, then load the averaged weights into it.
 
-    `run` is a folder: checkpoint.safetensors (weights, averages, optimizer state, step) and log.jsonl. Where it holds a
-    checkpoint already, training goes on from there. Raises InputError where that checkpoint is of another model, and
-    FloatingPointError where the loss is not a finite number (the checkpoint before it is kept).
+    run      folder: checkpoint.safetensors (weights that are trained, averages, optimizer state, step), log.jsonl,
+             tensorboard/, samples/. Where it holds a checkpoint already, training goes on from there
+    draw     the batch of a number; without it `loss` gets the number itself
+    network  what the loss calls and is distributed, where `model` is only the trained part of it (as a LoRA)
+    Raises InputError where the checkpoint is of another model, and FloatingPointError where the loss is not a finite
+    number: the checkpoint before it is kept, and the batch as RUN/nan_STEP.safetensors.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=config.weight_decay)
-    average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+
+    # Not every batch reaches every weight: a prior of three bodies sees one of them at a time.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    accelerator = Accelerator(
+        device_placement=False, gradient_accumulation_steps=config.accumulate, kwargs_handlers=[unused]
+    )
     run.mkdir(parents=True, exist_ok=True)
-    first = _resume(run / "checkpoint.safetensors", model, optimizer, average)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    recent: list[float] = []
-    began = time.time()
-    with Progress(*columns) as bar:
-        task = bar.add_task("training", total=config.steps, completed=first)
+    state = Trained(model, config, network or model)
+    loss_of: Any = state.prepare(accelerator, _Step(network or model, loss))
+    first, leads = state.resume(run, accelerator), accelerator.is_main_process
+    numbers = batch_numbers(config, first, accelerator.num_processes, accelerator.process_index)
+    batches = drawn_ahead(draw, numbers, config.ahead)
+    with RunLog(run, config, first, leads) as run_log, _bar(config.steps, first, leads) as tell:
         for step in range(first, config.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, step)
-            optimizer.zero_grad(set_to_none=True)
-            value = _backward(loss, step, config.accumulate)
-            if not np.isfinite(value):
-                raise FloatingPointError(f"the loss is {value} at step {step}; {run} keeps the last checkpoint")
-            nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-            optimizer.step()
-            _update_average(average, model, min(config.ema, (step + 1) / (step + 10)))
-            recent.append(value)
-            bar.update(task, completed=step + 1, description=f"loss {np.mean(recent[-100:]):.4f}")
+            rate, value = learning_rate(config, step), 0.0
+            state.set_learning_rate(rate)
+            state.optimizer.zero_grad()
+            for _ in range(config.accumulate):
+                with run_log.waiting():
+                    number, batch = next(batches)
+                with accelerator.accumulate(loss_of):
+                    found = loss_of(batch)
+                    accelerator.backward(found)
+                value += found.item() / config.accumulate
+                if not math.isfinite(value):
+                    keep_batch(run / f"nan_{step}.safetensors", batch, {"number": number, "step": step})
+            value = _mean(accelerator, value, model)
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"the loss is {value} at step {step}; {run} keeps the last checkpoint and the batch, nan_{step}"
+                )
+            state.clip(accelerator, config.clip_norm)
+            state.optimizer.step()
+            state.update_average(min(config.ema, (step + 1) / (step + 10)))
             done = step + 1
+            tell(done, run_log.add(value))
             if done % config.checkpoint_every == 0 or done == config.steps:
-                record: dict = {"step": done, "loss": float(np.mean(recent)), "seconds": time.time() - began}
-                recent.clear()
-                _save(run / "checkpoint.safetensors", model, optimizer, average, done)
+                state.save(run, done, accelerator)
+                seen = {}
                 if evaluate and (done % evaluate_every == 0 or done == config.steps):
-                    record |= _evaluate_average(model, average, evaluate)
-                with (run / "log.jsonl").open("a") as file:
-                    file.write(json.dumps(record) + "\n")
-                log.info("%s", record)
-    model.load_state_dict(average)
+                    seen = _evaluate(evaluate, state, accelerator)
+                run_log.write(done, rate, seen)
+                accelerator.wait_for_everyone()
+    state.put_average()
     return model
 
 
-def _backward(loss: Callable[[int], Tensor], step: int, batches: int) -> float:
-    """Gradients of the mean of the losses number step * batches and on. -> that mean."""
-    total = 0.0
-    for number in range(step * batches, (step + 1) * batches):
-        value = loss(number) / batches
-        value.backward()
-        total += value.item()
-    return total
+def _evaluate(evaluate: Evaluate, state: Trained, accelerator: Any) -> dict[str, Any]:
+    """By the first process; not at all where it holds but a part of the weights."""
+    if accelerator.is_fsdp2:
+        log.warning("with FSDP2 no process holds all weights: nothing is evaluated on the way")
+        return {}
+    with state.averaged():
+        return evaluate(state.model) if accelerator.is_main_process else {}
 
 
-@torch.no_grad()
-def _update_average(average: dict[str, Tensor], model: nn.Module, keep: float) -> None:
-    for name, value in model.state_dict().items():
-        if value.is_floating_point():
-            average[name].lerp_(value, 1 - keep)
-        else:
-            average[name].copy_(value)
+def batch_numbers(config: LoopConfig, first: int, processes: int = 1, process: int = 0) -> Iterator[int]:
+    """The batches of one process, from step `first` on."""
+    for step in range(first, config.steps):
+        for part in range(config.accumulate):
+            yield (step * config.accumulate + part) * processes + process
 
 
-def _evaluate_average(model: nn.Module, average: dict[str, Tensor], evaluate: Callable) -> dict[str, float]:
-    trained = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    model.load_state_dict(average)
-    result = evaluate(model)
-    model.load_state_dict(trained)
-    return result
+def _mean(accelerator: Any, value: float, model: nn.Module) -> float:
+    """Of the losses of all processes."""
+    if accelerator.num_processes == 1:
+        return value
+    device = next(model.parameters()).device
+    return accelerator.reduce(torch.tensor(value, dtype=torch.float64, device=device), "mean").item()
 
 
-def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict, step: int) -> None:
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
-    with atomic_path(path) as temporary:
-        save_file(
-            {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary, {"step": str(step)}
-        )
-
-
-def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:
-    """Load a checkpoint into all three, where there is one. -> the step to go on from."""
-    if not path.exists():
-        return 0
-    from safetensors import safe_open
-
-    tensors = load_file(path)
-    with safe_open(path, "pt") as opened:
-        step = int(opened.metadata()["step"])
-    weights = {k[len("model.") :]: v for k, v in tensors.items() if k.startswith("model.")}
-    shapes = {k: v.shape for k, v in model.state_dict().items()}
-    if {k: v.shape for k, v in weights.items()} != shapes:
-        raise InputError(path, "is the checkpoint of another model", mend="give another run folder, or the same sizes")
-    model.load_state_dict(weights)
-    for name, value in average.items():
-        value.copy_(tensors[f"average.{name}"])
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimizer."):
-            _, index, name = key.split(".", 2)
-            state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    log.info("going on from step %d of %s", step, path)
-    return step
+@contextmanager
+def _bar(steps: int, first: int, shown: bool) -> Iterator[Callable[[int, float], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=not shown) as bar:
+        task = bar.add_task("training", total=steps, completed=first)
+        yield lambda done, loss: bar.update(task, completed=done, description=f"loss {loss:.4f}")

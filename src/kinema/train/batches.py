@@ -1,0 +1,67 @@
+"""Batches: drawn ahead in threads, in order; and kept on disk where one made the loss not a number."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kinema.atomic import atomic_path
+
+
+def drawn_ahead(draw: Callable[[int], Any], numbers: Iterable[int], threads: int) -> Iterator[tuple[int, Any]]:
+    """(number, its batch) in order; `threads` draw the next ones meanwhile, two each at a time."""
+    if not threads:
+        for number in numbers:
+            yield number, draw(number)
+        return
+    pool = ThreadPoolExecutor(threads, "draw")
+    waiting: deque[tuple[int, Future]] = deque()
+    try:
+        for number in numbers:
+            waiting.append((number, pool.submit(draw, number)))
+            if len(waiting) > 2 * threads:
+                first, batch = waiting.popleft()
+                yield first, batch.result()
+        for first, batch in waiting:
+            yield first, batch.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def keep_batch(path: Path, batch: Any, about: dict[str, Any]) -> None:
+    """Write a batch's tensors by the names of their fields; numbers and words go to the header with `about`."""
+    from safetensors.torch import save_file
+
+    tensors, rest = {}, {k: str(v) for k, v in about.items()}
+    for name, value in named_values(batch, "batch"):
+        if isinstance(value, Tensor | np.ndarray):
+            tensors[name] = torch.as_tensor(value).detach().cpu().contiguous().clone()
+        elif isinstance(value, str | int | float):
+            rest[name] = str(value)
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, rest)
+
+
+def named_values(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """What lies in dataclasses, named tuples, dicts and sequences, with where."""
+    if is_dataclass(value):
+        inner: Iterable[tuple[Any, Any]] = ((f.name, getattr(value, f.name)) for f in fields(value))
+    elif hasattr(value, "_fields"):
+        inner = zip(value._fields, value, strict=True)
+    elif isinstance(value, dict):
+        inner = value.items()
+    elif isinstance(value, list | tuple):
+        inner = enumerate(value)
+    else:
+        yield name, value
+        return
+    for key, one in inner:
+        yield from named_values(one, f"{name}.{key}")

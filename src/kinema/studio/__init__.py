@@ -1,0 +1,1 @@
+"""The studio: a web page over the functions of the command line (`kinema studio`)."""

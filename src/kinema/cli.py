@@ -24,6 +24,7 @@ from kinema.cli_extract import extract
 from kinema.cli_fetch import fetch
 from kinema.cli_masks import MASKS_COMMANDS, mask
 from kinema.cli_mvideo import animate
+from kinema.cli_studio import studio
 from kinema.cli_train import TRAINABLE, train_command
 from kinema.cli_video import evaluate, generate, sample
 from kinema.console import (
@@ -245,7 +246,7 @@ def doctor() -> None:
         raise SystemExit(1)
 
 
-COMMANDS = (generate, animate, extract, refine, render, diagnose, convert, retarget, evaluate, mask, fetch, doctor)
+COMMANDS = (generate, animate, extract, refine, render, diagnose, convert, retarget, evaluate, mask, fetch, studio, doctor)
 
 
 def listed(command: Callable, wanted: bool) -> str | None:

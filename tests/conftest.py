@@ -6,6 +6,7 @@ import inspect
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,9 @@ jaxtyping.install_import_hook("kinema", "beartype.beartype(conf=beartype.Beartyp
 
 # A developer's fetched weights change no test.
 os.environ["KINEMA_WEIGHTS"] = "no-weights"
+# Nor does a test write a developer's settings: the local certificate that videos are signed with lies here.
+_SETTINGS = tempfile.TemporaryDirectory()
+os.environ["KINEMA_CONFIG"] = _SETTINGS.name
 
 settings.register_profile("quick", deadline=None, max_examples=25)
 settings.register_profile("ci", deadline=None, max_examples=25, derandomize=True)

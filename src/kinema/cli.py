@@ -26,6 +26,7 @@ from kinema.cli_masks import MASKS_COMMANDS, mask
 from kinema.cli_mvideo import animate
 from kinema.cli_studio import studio
 from kinema.cli_train import TRAINABLE, train_command
+from kinema.cli_verify import verify
 from kinema.cli_video import evaluate, generate, sample
 from kinema.console import (
     MOTION_SUFFIXES,
@@ -246,7 +247,7 @@ def doctor() -> None:
         raise SystemExit(1)
 
 
-COMMANDS = (generate, animate, extract, refine, render, diagnose, convert, retarget, evaluate, mask, fetch, studio, doctor)
+COMMANDS = (generate, animate, extract, refine, render, diagnose, convert, retarget, evaluate, mask, fetch, studio, verify, doctor)
 
 
 def listed(command: Callable, wanted: bool) -> str | None:

@@ -34,6 +34,7 @@ def animate(
     anchored: bool = False,
     fit: Annotated[Literal["crop", "pad"] | None, option("crop|pad", "default: they are refused")] = None,
     fps: Fps = None,
+    watermark: bool = False,
 ) -> None:
     """Make a long video from masks and a prompt: it moves as the masks do and looks as the prompt says (MVideo).
 
@@ -58,13 +59,16 @@ def animate(
         anchored: keep every clip to the colours of the first one, for scenes that stay
         fit: masks of another shape than the video's: crop them, or pad them
         fps: frames a second of the masks
+        watermark: also put an invisible mark into the frames, which kinema verify finds (docs/provenance.md)
     """
     from kinema.masks.files import read_masks
     from kinema.mvideo import animate as run
     from kinema.mvideo import clips_folder, frame_count, shaped
     from kinema.presets import find_clip_preset
+    from kinema.provenance import check_signer
 
     check_output(out, VIDEO_SUFFIXES)
+    check_signer()
     chosen = find_clip_preset(preset, model, adapter)
     frame_count(seconds, chosen.clip.fps)
     given = None
@@ -75,7 +79,10 @@ def animate(
         backbone = chosen.load()
     kept = clips_folder(out)
     with keeping(kept), clip_bar(chosen.clip.steps) as progress:
-        made = run(given, prompt, seconds, seed, backbone=backbone, out=out, anchored=anchored, progress=progress)
+        made = run(
+            given, prompt, seconds, seed, preset, backbone=backbone, out=out, anchored=anchored, watermark=watermark,
+            progress=progress,
+        )  # fmt: skip
     length = f"{count_frames(made.frames)} at {made.fps:g} fps, {made.frames / made.fps:.3g} s"
     say(f"{out}: {length}, in {len(made.seams) + 1} clips" if made.seams else f"{out}: {length}")
     if made.seams:

@@ -43,6 +43,7 @@ def generate(
     ] = None,
     stages: Annotated[Path | None, option("DIR")] = None,
     from_stage: Annotated[Literal[1, 2, 3], arg(metavar="1|2|3")] = 1,
+    watermark: bool = False,
 ) -> None:
     """Animate a picture: coarse video, its motion in 3D, refined, and the video that follows it (ReVision).
 
@@ -71,17 +72,19 @@ def generate(
         memory: how much of the model lies on the GPU at a time; less takes longer
         stages: keep what every stage made; what is unchanged is used again, and a stopped run goes on
         from_stage: go on from the scene (2) or the refined scene (3) in the stages folder, edited or not
+        watermark: also put an invisible mark into OUT's frames, which kinema verify finds (docs/provenance.md)
     """
     import json
 
     from kinema.atomic import atomic_path
     from kinema.motion_io import load_motion
+    from kinema.provenance import check_signer, write_generated
     from kinema.revision import generate as run
     from kinema.sketch import parse_drag
     from kinema.stages import record_of
-    from kinema.video import write_video
 
     check_output(out, (".mp4", ".png", ""))
+    check_signer()
     drags = [parse_drag(words) for words in drag]
     moved = load_motion(motion) if motion else None
     with stage_bars() as progress:
@@ -89,7 +92,7 @@ def generate(
             image, prompt, target, drags, moved, strength, frames, seconds, seed, preset, start, stages, from_stage,
             progress, model, adapter, control, memory,
         )  # fmt: skip
-    write_video(result.video.frames, out, result.video.fps)
+    write_generated(result.video.frames, out, result.video.fps, preset, watermark)
     with atomic_path(Path(f"{out}.json")) as temporary:
         temporary.write_text(json.dumps(record_of(result), indent=2) + "\n")
     took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items())

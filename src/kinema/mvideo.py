@@ -32,10 +32,10 @@ from kinema.evaluate.seams import Seam, measure_seam
 from kinema.masks.compose import fit as fit_masks
 from kinema.masks.files import read_masks
 from kinema.presets import clip_model, find_clip_preset
+from kinema.provenance import write_generated
 from kinema.reinforce.cogvideox import SHAPE_TOLERANCE, ClipSettings
 from kinema.stages import digest
 from kinema.types import MaskSequence, Video
-from kinema.video import write_video
 
 LONGEST_S = 2400.0
 Fit = Literal["crop", "pad"]
@@ -93,17 +93,19 @@ def animate(
     out: str | Path | None = None,
     anchored: bool = False,
     fit: Fit | None = None,
+    watermark: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> Animation:
     """Make a video in which things move as the masks do and look as the prompt says.
 
     masks     or a file or folder of them, at any rate; where they end, the prompt goes on alone; None: the prompt alone
     preset    which model; it is read once
-    backbone  a loaded one instead
+    backbone  a loaded one of that preset instead
     out       .mp4, or a folder for PNG files, to which frames go as they are made; its clips stay in NAME.clips beside it.
               None: all of the frames come back in memory
     anchored  give every clip the mean and deviation of the first one's colours: against drift, for scenes that stay
     fit       what to do with masks that have not the video's shape: "crop" or "pad" them; None: refuse them
+    watermark  also mark the frames of `out`, invisibly; an .mp4 has a manifest in any case (`kinema.provenance`)
     Raises InputError; finished clips are kept.
     """
     clip = find_clip_preset(preset).clip if backbone is None else backbone.clip
@@ -125,7 +127,7 @@ def animate(
         if out is None:
             video = Video(np.stack(list(frames)), clip.fps)
         else:
-            write_video(frames, out, clip.fps)
+            write_generated(frames, out, clip.fps, preset, watermark)
             _write_record(folder, masks, prompt, seed, seconds, anchored, model, seams)
     return Animation(video, out, count, clip.fps, tuple(seams))
 

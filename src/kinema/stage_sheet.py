@@ -13,6 +13,7 @@ from kinema.atomic import atomic_path
 from kinema.plan import coarse_fit, hw_of
 from kinema.reinforce.control_video import control_video
 from kinema.reinforce.part_condition import scene_condition
+from kinema.provenance import write_generated
 from kinema.render.palette import parts_to_rgb
 from kinema.video import write_video
 
@@ -26,15 +27,15 @@ LABEL_PX = 14
 
 def write_pictures(result: GenerationResult, folder: Path) -> None:
     """coarse.mp4, overlay.mp4, parts.mp4, control.mp4 where the model follows one, final.mp4 and sheet.png."""
-    fps = result.video.fps
+    fps, preset = result.video.fps, result.plan.preset.name
     if result.coarse is not None:
-        write_video(result.coarse.frames, folder / "coarse.mp4", result.coarse.fps)
-        write_video(overlay(result), folder / "overlay.mp4", result.coarse.fps)
+        write_generated(result.coarse.frames, folder / "coarse.mp4", result.coarse.fps, preset)
+        write_generated(overlay(result), folder / "overlay.mp4", result.coarse.fps, preset)
     write_video(parts_to_rgb(result.condition.part_ids), folder / "parts.mp4", fps)
     if result.plan.control != "parts":
         size = (result.video.frames.shape[2], result.video.frames.shape[1])
         write_video(control_video(result.refined, result.plan.control, size), folder / "control.mp4", fps)
-    write_video(result.video.frames, folder / "final.mp4", fps)
+    write_generated(result.video.frames, folder / "final.mp4", fps, preset)
     with atomic_path(folder / "sheet.png") as temporary:
         cv2.imwrite(str(temporary), sheet(result)[..., ::-1])
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,10 +34,18 @@ HDR = {16: "PQ", 18: "HLG"}
 _LOGGER = logging.getLogger(__name__)
 
 
-def write_video(frames: Iterable[Frame], path: str | Path, fps: float, lossless: bool = False) -> int:
+def write_video(
+    frames: Iterable[Frame],
+    path: str | Path,
+    fps: float,
+    lossless: bool = False,
+    finish: Callable[[Path], object] | None = None,
+) -> int:
     """Write .mp4 (H.264), or one PNG a frame where `path` has no suffix or ends in .png; -> number of frames.
 
     lossless  RGB 4:4:4 without loss, for masks that are read back; not every player shows it
+    finish    is called with the closed .mp4 before it gets its name
+    What a model made is written by `kinema.provenance.write_generated`.
     An .mp4 has even sides: an odd last row or column is repeated. Raises InputError; then nothing is left behind.
     """
     path = Path(path)
@@ -49,9 +57,12 @@ def write_video(frames: Iterable[Frame], path: str | Path, fps: float, lossless:
         raise InputError(path, "is no kind of video that can be written", expected=".mp4, or a folder for PNG files")
     with atomic_path(path) as temporary:
         try:
-            return _encode(frames, temporary, Fraction(fps).limit_denominator(1001), lossless)
+            count = _encode(frames, temporary, Fraction(fps).limit_denominator(1001), lossless)
         except FFmpegError as error:
             raise InputError(path, f"could not be written ({error.strerror})") from error
+        if finish is not None:
+            finish(temporary)
+        return count
 
 
 def _encode(frames: Iterable[Frame], path: Path, rate: Fraction, lossless: bool) -> int:

@@ -62,7 +62,9 @@ def _of_manifest(manifest: Manifest | None, rooted: bool) -> list[str]:
     if manifest is None:
         return ["no C2PA manifest"]
     if manifest.state == "tampered":
-        return [f"its C2PA manifest does NOT hold: the file or the manifest was changed ({', '.join(manifest.problems)})"]
+        return [
+            f"its C2PA manifest does NOT hold: the file or the manifest was changed ({', '.join(manifest.problems)})"
+        ]
     made = "made by AI" if manifest.ai else "not said to be made by AI"
     preset = f", preset {manifest.preset}" if manifest.preset else ""
     lines = [f"its C2PA manifest holds, nothing was changed since it was signed: {manifest.generator}, {made}{preset}"]
@@ -75,4 +77,6 @@ def _of_manifest(manifest: Manifest | None, rooted: bool) -> list[str]:
 def _of_watermark(mark: Watermark) -> str:
     if not mark.found:
         return f"no watermark of kinema found ({mark.z:.1f} standard deviations)"
-    return f"watermark of kinema, {mark.preset}: {mark.z:.1f} standard deviations, by chance in 1 of {1 / mark.chance:.0e}"
+    return (
+        f"watermark of kinema, {mark.preset}: {mark.z:.1f} standard deviations, by chance in 1 of {1 / mark.chance:.0e}"
+    )

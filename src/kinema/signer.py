@@ -58,21 +58,22 @@ def read_signer(cert: Path, key: Path) -> Signer:
     from cryptography.hazmat.primitives import serialization
 
     try:
-        certificates, pem = cert.read_bytes(), key.read_bytes()
+        of_certificates, of_key = cert.read_bytes(), key.read_bytes()
     except OSError as error:
         raise InputError(error.filename, f"cannot be read ({error.strerror})", "a PEM file") from error
     try:
-        chain = x509.load_pem_x509_certificates(certificates)
+        chain = x509.load_pem_x509_certificates(of_certificates)
     except ValueError as error:
         raise InputError(cert, "holds no certificates", "PEM: the signer's, then those that issued it") from error
     try:
-        private = serialization.load_pem_private_key(pem, None)
+        private = serialization.load_pem_private_key(of_key, None)
     except (ValueError, TypeError) as error:
         mend = f"openssl pkey -in {key} -out key.pem, where it has a password"
         raise InputError(key, "holds no private key that can be read", "PEM, without a password", mend) from error
     if _public(chain[0].public_key()) != _public(private.public_key()):
         raise InputError(key, f"is not the key of the first certificate in {cert}", "a key and its own certificate")
-    return Signer(certificates, _pkcs8(private), _algorithm(private, key))
+    pem = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain)
+    return Signer(pem, _pkcs8(private), _algorithm(private, key))
 
 
 def local_signer() -> Signer:

@@ -1,6 +1,6 @@
 """Whether this installation can do its work: one row for each thing it needs, with what to do where it is amiss.
 
-Input: nothing but the machine. Output: `Check` rows; `kinema doctor` prints them.
+Input: nothing but the machine. Output: `Check` rows; `kinema doctor` prints them. With a preset: how much memory it takes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,6 +57,61 @@ def as_table(rows: list[Check]) -> Table:
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(f"[{colour[row.state]}]{row.state}[/]", row.name, row.found, row.mend)
+    return table
+
+
+def memory_values(preset: str, size: tuple[int, int] | None, frames: int | None, model: Path | None) -> dict[str, Any]:
+    """What a preset is expected to take at the peak, in bytes, by memory preset; on the CPU too; and what is free here.
+
+    Raises InputError for what the preset cannot make.
+    """
+    from dataclasses import replace
+
+    from kinema.enough_memory import find, free_memory, job_of, needs
+    from kinema.errors import InputError
+
+    if frames is not None and frames < 1:
+        raise InputError("frames", f"are {frames}", "1 or more")
+    chosen, free = find(preset), free_memory()
+    if model is not None:
+        chosen = replace(chosen, folder=model)
+    memory: dict[str, Any] = {}
+    for on_gpu in (True, False):
+        job = job_of(chosen, size, frames, on_gpu)
+        for name, need in needs(job, on_gpu).items():
+            fits = free.holds(need) and (free.gpu is not None) == on_gpu
+            memory[name if on_gpu else "cpu"] = {
+                "gpu": need.gpu, "host": need.host, "numbers": str(job.dtype).removeprefix("torch."),
+                "peak_at": need.peak_at, "fits_here": fits,
+            }  # fmt: skip
+    return {
+        "preset": preset, "size": list(job.size), "frames": job.frames, "free": {"gpu": free.gpu, "host": free.host},
+        "memory": memory,
+    }  # fmt: skip
+
+
+def memory_table(values: dict[str, Any]) -> Table:
+    """The same for the terminal."""
+    from rich.table import Table
+
+    def gib(count: int | None) -> str:
+        return "" if not count else f"{count / (1 << 30):.1f}"
+
+    free = values["free"]
+    here = "no GPU" if free["gpu"] is None else f"{gib(free['gpu'])} GiB free on the GPU"
+    width, height = values["size"]
+    table = Table(
+        box=None, padding=(0, 2, 0, 0), header_style="bold", title_justify="left", caption_justify="left",
+        title=f"{values['preset']}: clips of {values['frames']} frames at {width}x{height}",
+        caption=f"Expected at the peak, in GiB; computed, not measured on a GPU. Here: {here}, {gib(free['host'])} GiB "
+        "free on the host.",
+    )  # fmt: skip
+    for heading in ("--memory", "GPU", "host", "numbers", "most while", "fits here"):
+        table.add_column(heading, justify="right" if heading in ("GPU", "host") else "left")
+    for name, row in values["memory"].items():
+        fits = "[green]yes[/]" if row["fits_here"] else "[yellow]no[/]"
+        label = "without a GPU" if name == "cpu" else name
+        table.add_row(label, gib(row["gpu"]), gib(row["host"]), row["numbers"], row["peak_at"], fits)
     return table
 
 

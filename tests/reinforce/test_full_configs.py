@@ -1,7 +1,6 @@
 """The public checkpoints' configurations on the meta device: sizes, widened shapes, names of tensors. No weights are read.
 
-The values are those of config.json in the hub's repositories; the sizes of their files, as the hub lists them (2025), say
-whether the number of parameters is right.
+The sizes of their files, as the hub lists them (2025), say whether the number of parameters is right.
 """
 
 import pytest
@@ -16,43 +15,12 @@ from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemp
 
 from kinema.presets import PRESETS
 from kinema.reinforce import svd, wan
+from kinema.reinforce.public_configs import PUBLIC
 
-# stabilityai/stable-video-diffusion-img2vid-xt-1-1, unet/config.json and vae/config.json
-SVD_UNET = {
-    "addition_time_embed_dim": 256, "block_out_channels": [320, 640, 1280, 1280], "cross_attention_dim": 1024,
-    "down_block_types": ["CrossAttnDownBlockSpatioTemporal"] * 3 + ["DownBlockSpatioTemporal"], "in_channels": 8,
-    "layers_per_block": 2, "num_attention_heads": [5, 10, 20, 20], "num_frames": 25, "out_channels": 4,
-    "projection_class_embeddings_input_dim": 768, "sample_size": 96, "transformer_layers_per_block": 1,
-    "up_block_types": ["UpBlockSpatioTemporal"] + ["CrossAttnUpBlockSpatioTemporal"] * 3,
-}  # fmt: skip
-SVD_VAE = {
-    "block_out_channels": [128, 256, 512, 512], "down_block_types": ["DownEncoderBlock2D"] * 4, "force_upcast": True,
-    "in_channels": 3, "latent_channels": 4, "layers_per_block": 2, "out_channels": 3, "sample_size": 768,
-    "scaling_factor": 0.18215,
-}  # fmt: skip
-# Wan-AI/Wan2.1-*-diffusers, transformer/config.json; also in diffusers' scripts/convert_wan_to_diffusers.py
-_WAN = {
-    "attention_head_dim": 128, "cross_attn_norm": True, "eps": 1e-6, "freq_dim": 256, "out_channels": 16,
-    "patch_size": [1, 2, 2], "qk_norm": "rms_norm_across_heads", "text_dim": 4096, "rope_max_seq_len": 1024,
-}  # fmt: skip
-_14B = {"ffn_dim": 13824, "num_attention_heads": 40, "num_layers": 40}
-WAN_I2V = {**_WAN, **_14B, "in_channels": 36, "added_kv_proj_dim": 5120, "image_dim": 1280}
-VACE_14B = {**_WAN, **_14B, "in_channels": 16, "vace_in_channels": 96, "vace_layers": list(range(0, 40, 5))}
-VACE_1_3B = {
-    **_WAN, "ffn_dim": 8960, "num_attention_heads": 12, "num_layers": 30, "in_channels": 16, "vace_in_channels": 96,
-    "vace_layers": list(range(0, 30, 2)),
-}  # fmt: skip
-WAN_VAE = {"base_dim": 96, "dim_mult": [1, 2, 4, 4], "num_res_blocks": 2, "z_dim": 16}
-# alibaba-pai/CogVideoX-Fun-V1.1-5b-Pose: CogVideoX-5b's, with twice the channels for the control
-FUN = {
-    "attention_head_dim": 64, "in_channels": 32, "out_channels": 16, "max_text_seq_length": 226,
-    "num_attention_heads": 48, "num_layers": 42, "patch_size": 2, "sample_frames": 49, "sample_height": 60,
-    "sample_width": 90, "text_embed_dim": 4096, "time_embed_dim": 512, "use_rotary_positional_embeddings": True,
-}  # fmt: skip
-COGVIDEOX_VAE = {
-    "block_out_channels": [128, 256, 256, 512], "latent_channels": 16, "layers_per_block": 3, "norm_num_groups": 32,
-    "scaling_factor": 0.7, "down_block_types": ["CogVideoXDownBlock3D"] * 4, "up_block_types": ["CogVideoXUpBlock3D"] * 4,
-}  # fmt: skip
+SVD_UNET, SVD_VAE = (PUBLIC["svd"][part] for part in ("unet", "vae"))
+WAN_I2V, WAN_VAE = (PUBLIC["wan"][part] for part in ("transformer", "vae"))
+VACE_14B, VACE_1_3B = (PUBLIC[name]["transformer"] for name in ("vace-14b", "vace-1.3b"))
+FUN, COGVIDEOX_VAE = (PUBLIC["cogvideox-fun"][part] for part in ("transformer", "vae"))
 
 
 def on_meta(of_class, config):
@@ -61,7 +29,7 @@ def on_meta(of_class, config):
 
 
 # (class, configuration, bytes a parameter, GB of the file or files on the hub)
-PUBLIC = {
+FILES = {
     "svd": (UNetSpatioTemporalConditionModel, SVD_UNET, 4, 6.098682464),
     "svd vae": (AutoencoderKLTemporalDecoder, SVD_VAE, 4, 0.391),
     "wan": (WanTransformer3DModel, WAN_I2V, 4, 65.59),
@@ -72,9 +40,9 @@ PUBLIC = {
 }
 
 
-@pytest.mark.parametrize("name", list(PUBLIC))
+@pytest.mark.parametrize("name", list(FILES))
 def test_the_parameters_fill_the_public_files(name):
-    of_class, config, width, gigabytes = PUBLIC[name]
+    of_class, config, width, gigabytes = FILES[name]
     count = sum(value.numel() for value in on_meta(of_class, config).state_dict().values())
     digits = 1e-4 if name == "svd" else 5e-3
     assert count * width / 1e9 == pytest.approx(gigabytes, rel=digits)

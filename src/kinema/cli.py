@@ -20,6 +20,7 @@ from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
 
 from kinema.atomic import clean_up_when_told_to_stop
+from kinema.cli_doctor import doctor
 from kinema.cli_extract import extract
 from kinema.cli_fetch import fetch
 from kinema.cli_masks import MASKS_COMMANDS, mask
@@ -232,19 +233,6 @@ def retarget(
     motion = stage.retarget(motion, parse_betas(betas, motion.category, model is not None), model)
     save_motion(motion, out, model)
     say(f"{out}: {describe(motion)}, on the shape {betas}")
-
-
-def doctor() -> None:
-    """Say whether this installation can do its work, and what to do where it can't. Status 1 where it can't."""
-    from kinema.doctor import as_table, checks
-
-    with working("looking"):
-        rows = list(checks(Path.cwd()))
-    Console().print(as_table(rows))
-    bad = [row.name for row in rows if row.state == "bad"]
-    say(f"Not ready: {', '.join(bad)}" if bad else "Ready.")
-    if bad:
-        raise SystemExit(1)
 
 
 COMMANDS = (generate, animate, extract, refine, render, diagnose, convert, retarget, evaluate, mask, fetch, studio, verify, doctor)

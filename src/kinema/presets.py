@@ -82,10 +82,14 @@ class Preset:
         assert self.folder is not None, "find_preset gives it one"
         on_gpu = torch.cuda.is_available()
         dtype, device = (getattr(torch, self.on_gpu), "cuda") if on_gpu else (quick_dtype("cpu"), "cpu")
-        if self.memory != "fast" and not on_gpu:
-            log.warning("without a GPU there is no memory to save: %s is not heeded", self.memory)
-        memory = self.memory if on_gpu else "fast"
-        return _loader(self.model)(self.folder, self.adapter, dtype, device, memory)
+        return _loader(self.model)(self.folder, self.adapter, dtype, device, heeded(self.memory, on_gpu))
+
+
+def heeded(memory: Memory, on_gpu: bool) -> Memory:
+    """Without a GPU there is no memory to save, and a warning."""
+    if memory != "fast" and not on_gpu:
+        log.warning("without a GPU there is no memory to save: %s is not heeded", memory)
+    return memory if on_gpu else "fast"
 
 
 _WAN: dict[str, Any] = {
@@ -246,6 +250,7 @@ class ClipPreset:
     adapter  what makes it see masks and the clip before
     sampler  None: the folder's own
     on_gpu   in which numbers it runs there: those that it was trained in
+    memory   how much of it lies there at a time
     """
 
     name: str
@@ -254,6 +259,7 @@ class ClipPreset:
     clip: ClipSettings
     sampler: Literal["ddim", "dpm"] | None = None
     on_gpu: Literal["float16", "bfloat16", "float32"] = "float32"
+    memory: Memory = "fast"
     source: str = ""
 
     def load(self) -> CogVideoX:
@@ -270,7 +276,8 @@ class ClipPreset:
             log.warning("%s has no adapter: it sees the prompt alone, neither masks nor the clip before", self.name)
         on_gpu = torch.cuda.is_available()
         dtype, device = (getattr(torch, self.on_gpu), "cuda") if on_gpu else (quick_dtype("cpu"), "cpu")
-        return load_cogvideox(self.folder, self.adapter, dtype, device, self.clip, self.sampler)
+        memory = heeded(self.memory, on_gpu)
+        return load_cogvideox(self.folder, self.adapter, dtype, device, self.clip, self.sampler, memory=memory)
 
 
 CLIP_PRESETS: dict[str, ClipPreset] = {

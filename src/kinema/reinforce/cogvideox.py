@@ -24,6 +24,7 @@ from kinema.checkpoints import weights_hash
 from kinema.errors import InputError
 from kinema.reinforce.cogvideox_lora import load_adapter
 from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
+from kinema.reinforce.memory import Memory, place
 from kinema.types import MaskSequence
 
 COLOURS = np.array(
@@ -302,6 +303,7 @@ def load_cogvideox(
     clip: ClipSettings | None = None,
     sampler: Literal["ddim", "dpm"] | None = None,
     transformer: Any = None,
+    memory: Memory = "fast",
 ) -> CogVideoX:
     """Read a model folder in diffusers' layout: transformer, vae, scheduler, and text_encoder with tokenizer, or none.
 
@@ -324,7 +326,7 @@ def load_cogvideox(
             transformer = CogVideoXTransformer3DModel.from_pretrained(folder, subfolder="transformer", **kwargs)
         autoencoder = _autoencoder_class(folder).from_pretrained(folder, subfolder="vae", **kwargs)
         scheduler = _load_scheduler(folder, sampler)
-        text_encoder = _load_text_encoder(folder, transformer.config, dtype, device)
+        text_encoder = _load_text_encoder(folder, transformer.config, dtype)
     except (OSError, ValueError, KeyError) as error:
         if isinstance(error, InputError):
             raise
@@ -334,8 +336,8 @@ def load_cogvideox(
     if adapter is not None:
         load_adapter(network, Path(adapter), folder.name, identity)
         identity += weights_hash(Path(adapter))
-    network.to(device=device, dtype=dtype).eval().requires_grad_(False)
-    autoencoder.to(device).eval().requires_grad_(False)
+    others = [text_encoder.model] if isinstance(text_encoder, T5Prompts) else []
+    place(network.to(dtype=dtype), autoencoder, others, memory, device, dtype)
     identity += weights_hash(folder / "vae")
     return CogVideoX(
         network, autoencoder, text_encoder, scheduler, clip or ClipSettings(), folder.name, identity + str(dtype)
@@ -368,7 +370,7 @@ def _load_scheduler(folder: Path, sampler: str | None) -> Any:
     return asked.from_config(scheduler.config, timestep_spacing=spacing)
 
 
-def _load_text_encoder(folder: Path, config: Any, dtype: torch.dtype, device: str) -> PromptEncoder:
+def _load_text_encoder(folder: Path, config: Any, dtype: torch.dtype) -> PromptEncoder:
     tokens = config.max_text_seq_length
     if not (folder / "text_encoder").is_dir():
         offline = TokenPrompts(tokens)
@@ -382,7 +384,7 @@ def _load_text_encoder(folder: Path, config: Any, dtype: torch.dtype, device: st
     model: Any = T5EncoderModel.from_pretrained(
         folder, subfolder="text_encoder", dtype=dtype, local_files_only=True, use_safetensors=True
     )
-    return T5Prompts(tokenizer, model.to(device).eval().requires_grad_(False), tokens)
+    return T5Prompts(tokenizer, model, tokens)
 
 
 def _named_in(path: Path, known: dict[str, Any]) -> Any:

@@ -266,6 +266,7 @@ class ClipPreset:
         """Read the weights: on a CPU bfloat16 where that is quick, else float32. Raises InputError."""
         import torch
 
+        from kinema.enough_memory import check_memory
         from kinema.precision import quick_dtype
         from kinema.reinforce.cogvideox import load_cogvideox
 
@@ -277,6 +278,7 @@ class ClipPreset:
         on_gpu = torch.cuda.is_available()
         dtype, device = (getattr(torch, self.on_gpu), "cuda") if on_gpu else (quick_dtype("cpu"), "cpu")
         memory = heeded(self.memory, on_gpu)
+        check_memory(self)
         return load_cogvideox(self.folder, self.adapter, dtype, device, self.clip, self.sampler, memory=memory)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from kinema.enough_memory import check_memory
 from kinema.extract.extractor import extract
 from kinema.extract.observation import Observation
 from kinema.extract.observe import observe
@@ -110,6 +111,7 @@ def generate(
     plan = make_plan(picture, chosen, prompt, target, drags, motion, strength, frames, seconds, seed, start, control)
     for note in plan.notes:
         log.warning("%s: %s", chosen.name, note)
+    check_memory(chosen, hw_of(plan)[::-1], plan.frames, coarse=motion is None and from_stage == 1)
     kept = Stages(stages, from_stage)
     clock: dict[str, float] = {}
     asked = (plan.picture, plan.sketch, plan.seed, plan.preset, plan.levels)

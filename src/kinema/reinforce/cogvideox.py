@@ -231,7 +231,8 @@ class CogVideoX:
         from diffusers.schedulers.scheduling_dpm_cogvideox import CogVideoXDPMScheduler
         from diffusers.utils.torch_utils import randn_tensor
 
-        clip, weight = self.clip, self.network.kinds
+        clip, computes_on = self.clip, next(self.autoencoder.parameters()).device
+        weight = torch.empty(0, dtype=self.network.kinds.dtype, device=computes_on)  # the network may be kept elsewhere
         guided = clip.guidance > 1
         apart = guided and clip.guide_all
         text = self.text_encoder.encode(["", prompt] if guided else [prompt]).to(weight)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, get_args
 
 from kinema.errors import InputError
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 GIB = 1 << 30
 UNCHECKED = "KINEMA_ANY_MEMORY"
 """Set in the environment, nothing is refused for its memory: the estimate may be wrong."""
+NEGLIGIBLE = 0.01
+"""Of the free memory: a model with fewer bytes of weights is not looked at, so that the mini models start at once."""
+FROM_LARGE_TO_SMALL = (
+    "wan", "vace-14b", "cogvideox-5b", "cogvideox-fun", "vace-1.3b", "cogvideox-2b", "svd", "mini-svd", "mini-cogvideox",
+)  # fmt: skip
+"""Presets that are proposed instead."""
 USUAL_SHAPE_HW = (9, 16)
 """Of a picture whose shape is not known."""
 
@@ -36,11 +43,14 @@ class Free:
 
 
 def free_memory() -> Free:
+    """What is free, and what this process holds already: that is a model read before, or room that it left."""
     import psutil
     import torch
 
-    gpu = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
-    return Free(gpu, psutil.virtual_memory().available)
+    gpu = None
+    if torch.cuda.is_available():
+        gpu = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()
+    return Free(gpu, psutil.virtual_memory().available + psutil.Process().memory_info().rss)
 
 
 def find(name: str) -> Preset | ClipPreset:
@@ -70,12 +80,12 @@ def job_of(
     dtype = getattr(torch, preset.on_gpu) if on_gpu else quick_dtype("cpu")
     if isinstance(preset, ClipPreset):
         clip = preset.clip
-        if size not in (None, clip.size):
+        if size is not None and size != clip.size:
             width, height = clip.size
             raise InputError("size", f"is {size[0]}x{size[1]}", f"{width}x{height}, which {preset.name} makes")
         guided = clip.guidance > 1 and not clip.guide_all
         return Job("cogvideox", configs, clip.size, clip.frames, dtype, guided, small_size=clip.small_size)
-    hw, pixels = (USUAL_SHAPE_HW, preset.pixels) if size is None else (size[::-1], size[0] * size[1])
+    hw, pixels = (USUAL_SHAPE_HW, preset.pixels) if size is None else ((size[1], size[0]), size[0] * size[1])
     limits = preset.constraints
     clips = [(fit(hw, pixels, limits.multiple).size, min(frames or preset.frames, preset.frames))]
     if coarse and limits.sees_picture:
@@ -94,25 +104,37 @@ def needs(job: Job, on_gpu: bool) -> dict[Memory, Need]:
     return {memory: expected(job, memory, on_gpu) for memory in (get_args(Memory) if on_gpu else ("fast",))}
 
 
-def check_memory(preset: Preset | ClipPreset, size: tuple[int, int], frames: int | None, coarse: bool = True) -> None:
-    """Raises InputError where the clip does not fit into the memory that is free, with what would."""
-    from kinema.reinforce.memory_estimate import expected
-
-    if os.environ.get(UNCHECKED):
-        return
+def check_memory(
+    preset: Preset | ClipPreset, size: tuple[int, int] | None = None, frames: int | None = None, coarse: bool = True
+) -> None:
+    """Raises InputError where the clip does not fit into the memory that is free, with what would. See `job_of`."""
+    assert preset.folder is not None, "there is something to be read"
     free = free_memory()
     on_gpu = free.gpu is not None
-    job = job_of(preset, size, frames, on_gpu, coarse)
-    need = expected(job, preset.memory, on_gpu)
+    weights = sum(path.stat().st_size for path in preset.folder.rglob("*.safetensors"))
+    if os.environ.get(UNCHECKED) or weights < NEGLIGIBLE * min(free.host, free.host if free.gpu is None else free.gpu):
+        return
+    job, need = _asked(preset, size, frames, coarse, on_gpu)
     if free.holds(need):
         return
-    fitting = what_fits(preset, job, free) or ["nothing that was tried; kinema doctor --preset NAME"]
+    fitting = what_fits(preset, job, free)
     asked = f"clips of {job.frames} frames at {job.size[0]}x{job.size[1]}"
     raise InputError(
-        f"preset {preset.name}", f"needs about {in_words(need)} for {asked} (at most, while {need.peak_at})",
-        f"that much free; {_in_words_free(free)}",
-        "what would fit: " + "; ".join(fitting) + f"; or {UNCHECKED}=1 to try all the same",
+        f"preset {preset.name}", f"is expected to take {in_words(need)} for {asked}, most of it for {need.peak_at}",
+        f"at most what is free: {_in_words_free(free)}",
+        ("; or ".join(fitting) or "nothing that was tried fits: see kinema doctor --preset NAME")
+        + f"; or {UNCHECKED}=1 in the environment, to try all the same",
     )  # fmt: skip
+
+
+@cache
+def _asked(
+    preset: Preset | ClipPreset, size: tuple[int, int] | None, frames: int | None, coarse: bool, on_gpu: bool
+) -> tuple[Job, Need]:
+    from kinema.reinforce.memory_estimate import expected
+
+    job = job_of(preset, size, frames, on_gpu, coarse)
+    return job, expected(job, preset.memory, on_gpu)
 
 
 def what_fits(preset: Preset | ClipPreset, job: Job, free: Free) -> list[str]:
@@ -130,21 +152,17 @@ def what_fits(preset: Preset | ClipPreset, job: Job, free: Free) -> list[str]:
         half = preset.constraints.clip_frames(job.frames // 2)
         if free.holds(expected(replace(job, frames=half), least, on_gpu)):
             found.append(f"--frames {half}{spared}")
-        small = fit(job.size[::-1], job.size[0] * job.size[1] // 4, preset.constraints.multiple).size
+        small = fit((job.size[1], job.size[0]), job.size[0] * job.size[1] // 4, preset.constraints.multiple).size
         if free.holds(expected(replace(job, size=small), least, on_gpu)):
             found.append(f"--size {small[0]}x{small[1]}{spared}")
     others = PRESETS if isinstance(preset, Preset) else CLIP_PRESETS
-    for other in (name for name in _from_large_to_small(others) if name != preset.name):
-        if free.holds(expected(job_of(others[other], None, None, on_gpu), least, on_gpu)):
-            found.append(f"--preset {other}" + (spared if others[other].folder is None else ""))
-            break
+    for name in FROM_LARGE_TO_SMALL:
+        if name in others and name != preset.name:
+            other = find(name)
+            if free.holds(expected(job_of(other, None, None, on_gpu), least, on_gpu)):
+                found.append(f"--preset {name}" + ("" if other.folder else spared))
+                break
     return found
-
-
-def _from_large_to_small(presets: object) -> list[str]:
-    order = ("wan", "vace-14b", "cogvideox-5b", "cogvideox-fun", "vace-1.3b", "cogvideox-2b", "svd")
-    names: list[str] = list(presets)  # type: ignore[call-overload]
-    return [name for name in order if name in names] + [name for name in names if name not in order]
 
 
 def in_words(need: Need) -> str:

@@ -20,6 +20,7 @@ from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
 
 from kinema.atomic import clean_up_when_told_to_stop
+from kinema.cli_annotate import annotate
 from kinema.cli_doctor import doctor
 from kinema.cli_extract import extract
 from kinema.cli_fetch import fetch
@@ -235,7 +236,10 @@ def retarget(
     say(f"{out}: {describe(motion)}, on the shape {betas}")
 
 
-COMMANDS = (generate, animate, extract, refine, render, diagnose, convert, retarget, evaluate, mask, fetch, studio, verify, doctor)
+COMMANDS = (
+    generate, animate, extract, annotate, refine, render, diagnose, convert, retarget, evaluate,
+    mask, fetch, studio, verify, doctor,
+)  # fmt: skip
 
 
 def listed(command: Callable, wanted: bool) -> str | None:

@@ -137,7 +137,7 @@ def encoded(video: Video) -> bytes:
 def decoded(data: bytes, fps: float, hw: tuple[int, int], where: str) -> Video:
     """The frames of such a video, without the rows and columns that were added."""
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with av.open(io.BytesIO(data), "r") as container:
             frames = [p.to_ndarray(format="rgb24")[: hw[0], : hw[1]] for p in container.decode(video=0)]
     except (FFmpegError, IndexError) as error:
         raise InputError(where, f"its video cannot be decoded ({error})", "an .mp4") from error

@@ -111,7 +111,7 @@ def generate(
     plan = make_plan(picture, chosen, prompt, target, drags, motion, strength, frames, seconds, seed, start, control)
     for note in plan.notes:
         log.warning("%s: %s", chosen.name, note)
-    check_memory(chosen, hw_of(plan)[::-1], plan.frames, coarse=motion is None and from_stage == 1)
+    check_memory(chosen, (plan.picture.shape[1], plan.picture.shape[0]), plan.frames, coarse=motion is None and from_stage == 1)
     kept = Stages(stages, from_stage)
     clock: dict[str, float] = {}
     asked = (plan.picture, plan.sketch, plan.seed, plan.preset, plan.levels)

@@ -15,7 +15,6 @@ from kinema.studio import canvas, commands, gallery, limits, shipped, visits
 from kinema.studio.gallery import Studio
 
 TASK = "kinema.studio.tasks:animate_picture"
-PATIENCE = "Nothing is running."
 log = logging.getLogger(__name__)
 
 
@@ -42,7 +41,7 @@ def build(studio: Studio) -> dict[str, Any]:
                     gr.Button(e.title, icon=str(e.picture), elem_id=f"example-{k}", size="sm", min_width=120)
                     for k, e in enumerate(shipped.PICTURES)
                 ]
-            picture = gr.File(
+            picture = visits.Upload(
                 label="Your picture: drop it here, or click", height=96, elem_id="picture", type="filepath"
             )
             picture_says = gr.HTML("", elem_id="picture-says", apply_default_css=False)
@@ -54,7 +53,9 @@ def build(studio: Studio) -> dict[str, Any]:
                 [("no: the targets, or the model", ""), *((title, name) for name, title in shipped.clips())],
                 value="", label="Move as a captured clip does", elem_id="clip",
             )  # fmt: skip
-            own = gr.File(label="or your own motion: .bvh, .npz, .glb", height=96, elem_id="motion", type="filepath")
+            own = visits.Upload(
+                label="or your own motion: .bvh, .npz, .glb", height=96, elem_id="motion", type="filepath"
+            )
             motion_says = gr.HTML("", apply_default_css=False)
             with gr.Row():
                 seconds = gr.Slider(1, 20, 2, step=0.5, label="Length, seconds", elem_id="seconds")
@@ -88,13 +89,13 @@ def build(studio: Studio) -> dict[str, Any]:
     for button, example in zip(examples, shipped.PICTURES, strict=True):
         button.click(
             lambda old, example=example: _take_example(studio, old, example), draft,
-            [draft, parts, picture_says, prompt, clip], api_visibility="private", show_progress="minimal",
+            [draft, parts, picture_says, prompt, clip], **visits.PRIVATE,
         )  # fmt: skip
     picture.upload(lambda file, old: _take_picture(studio, file, old), [picture, draft],
-                   [draft, parts, picture_says, picture], api_visibility="private")  # fmt: skip
+                   [draft, parts, picture_says, picture], **visits.PRIVATE)  # fmt: skip
     own.upload(lambda file, old: _take_motion(studio, file, old), [own, draft], [draft, motion_says],
-               api_visibility="private")  # fmt: skip
-    own.clear(lambda old: (Draft(old.picture), ""), draft, [draft, motion_says], api_visibility="private")
+               **visits.PRIVATE)  # fmt: skip
+    own.clear(lambda old: (Draft(old.picture), ""), draft, [draft, motion_says], **visits.PRIVATE)
 
     async def go(draft, value, prompt, clip, seconds, seed, strength, auto, preset, request: gr.Request):
         keep = [gr.skip()] * (len(shown) - 4)
@@ -110,12 +111,9 @@ def build(studio: Studio) -> dict[str, Any]:
             yield event
 
     fields = [draft, parts, prompt, clip, seconds, seed, strength, auto, preset]
-    run.click(go, fields, shown, concurrency_limit=None, api_visibility="private", show_progress="hidden")
+    run.click(go, fields, shown, concurrency_limit=None, **visits.PRIVATE)
 
-    def stop(job_id: str, request: gr.Request) -> None:
-        studio.jobs.cancel(studio.jobs.find(visits.visitor_of(studio, request), job_id))
-
-    cancel.click(stop, job_id, None, api_visibility="private", show_progress="hidden", concurrency_limit=None)
+    visits.wire_cancel(studio, cancel, job_id)
     return {"final": final, "run": run}
 
 
@@ -128,7 +126,7 @@ async def follow_stages(studio: Studio, job):
         stages = now.folder / "stages"
         coarse = motion = gr.skip()
         if (stages / "coarse.mp4").is_file() and "coarse" not in seen:
-            coarse = str(stages / "coarse.mp4")
+            coarse = visits.shown(studio, stages / "coarse.mp4")
             seen.add("coarse")
         there = "refined" if (stages / "refined.view.json").is_file() else "scene"
         if (stages / f"{there}.view.json").is_file() and there not in seen:
@@ -137,8 +135,8 @@ async def follow_stages(studio: Studio, job):
         result = visits.finished(now)
         final = made = download = gr.skip()
         if result is not None:
-            final, made = result.file("video.mp4"), gallery.panel(result)
-            download = gr.update(value=visits.zip_of(result), visible=True)
+            final, made = visits.shown(studio, result.file("video.mp4")), gallery.panel(result)
+            download = visits.zip_button(studio, result)
         yield [gallery.status(now, studio.jobs.before(now)), coarse, motion, final, made, download,
                gr.update(interactive=now.over), gr.update(interactive=not now.over), gr.skip()]  # fmt: skip
 

@@ -1,6 +1,6 @@
 """The studio's page put together: tabs, looks, the server.
 
-Input: `Settings`. Output: an ASGI application, or a server that runs until it is stopped. Nothing here or in Gradio asks
+Input: `Settings`. Output: a server that runs until it is stopped. Nothing here or in Gradio asks
 another machine for anything.
 """
 
@@ -18,7 +18,6 @@ from kinema.studio.limits import LIMITS, Limits
 
 if TYPE_CHECKING:
     import gradio as gr
-    from fastapi import FastAPI
 
     from kinema.studio.gallery import Studio
 
@@ -31,6 +30,8 @@ SILENT = {
 }
 """What keeps Gradio and the hub's client from calling home."""
 LOCAL = ("localhost", "127.0.0.1", "::1")
+MOST_EVENTS = 400
+"""Clicks that may wait to be answered."""
 log = logging.getLogger(__name__)
 
 
@@ -75,22 +76,27 @@ def open_studio(settings: Settings) -> Studio:
     return studio
 
 
-def make_app(settings: Settings, studio: Studio) -> FastAPI:
-    """The application: the guard, then Gradio."""
-    import gradio as gr
-    from fastapi import FastAPI
+def start(settings: Settings, studio: Studio) -> gr.Blocks:
+    """Serve the page from a thread; -> it, to be closed. Raises InputError where the port is taken."""
+    from starlette.middleware import Middleware
 
     from kinema.studio.security import Guard
 
-    app = FastAPI(title="kinema studio", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Guard, workspace=studio.workspace, local=settings.host in LOCAL)
+    guard = Middleware(Guard, workspace=studio.workspace, local=settings.host in LOCAL)
     page = build_page(studio)
-    page.queue(max_size=200, default_concurrency_limit=16)
-    return gr.mount_gradio_app(
-        app, page, path="", auth=(settings.user, settings.password) if settings.password else None,
-        max_file_size=settings.limits.upload_bytes, footer_links=["api"], run_history=False, show_error=True,
-        theme=theme(), css=(STATIC / "studio.css").read_text(), ssr_mode=False,
-    )  # fmt: skip
+    page.queue(max_size=MOST_EVENTS, default_concurrency_limit=16)
+    try:
+        page.launch(
+            server_name=settings.host, server_port=settings.port, prevent_thread_lock=True, quiet=True, share=False,
+            auth=(settings.user, settings.password) if settings.password else None, app_kwargs={"middleware": [guard]},
+            max_file_size=settings.limits.upload_bytes, footer_links=["api"], run_history=False, show_error=True,
+            theme=theme(), css=(STATIC / "studio.css").read_text(), ssr_mode=False, enable_monitoring=False,
+        )  # fmt: skip
+    except OSError as error:
+        raise InputError(
+            "--port", f"{settings.port} is taken ({error})", mend="--port N with another number"
+        ) from error
+    return page
 
 
 def theme() -> gr.Theme:
@@ -113,25 +119,38 @@ def build_page(studio: Studio) -> gr.Blocks:
     """All tabs."""
     import gradio as gr
 
-    from kinema.studio import animate_tab
+    from kinema.studio import animate_tab, api, clean_tab, compare_tab, masks_tab, motion_tab
 
     with gr.Blocks(
         title="kinema studio", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86_400)
     ) as page:
         gr.HTML('<header class="kn-head"><h1>kinema studio</h1><p>Direct the motion in video.</p></header>',
                 apply_default_css=False)  # fmt: skip
-        with gr.Tabs(elem_id="tabs"), gr.Tab("Animate a picture", id="animate"):
-            animate_tab.build(studio)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Animate a picture", id="animate"):
+                animate_tab.build(studio)
+            with gr.Tab("See and mend", id="mend") as mend:
+                motion_tab.build(studio, mend)
+            with gr.Tab("Masks to video", id="masks"):
+                masks_tab.build(studio)
+            with gr.Tab("Clean a motion", id="clean"):
+                clean_tab.build(studio)
+            with gr.Tab("Compare", id="compare") as compare:
+                compare_tab.build(studio, compare)
+            with gr.Tab("Results", id="results") as results:
+                compare_tab.build_results(studio, results)
+        api.build(studio)
     return page
 
 
 def serve(settings: Settings) -> None:
     """Run until control-C."""
-    be_silent(settings.folder)
-    import uvicorn
-
     studio = open_studio(settings)
     try:
-        uvicorn.run(make_app(settings, studio), host=settings.host, port=settings.port, log_level="warning")
+        page = start(settings, studio)
+        try:
+            page.block_thread()
+        finally:
+            page.close()
     finally:
         studio.jobs.close()

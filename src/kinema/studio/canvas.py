@@ -93,6 +93,17 @@ def as_data_url(picture: UInt8[np.ndarray, "H W 3"]) -> str:
     return f"data:image/{'png' if small else 'jpeg'};base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+def as_jpeg_url(frame: UInt8[np.ndarray, "H W 3"], side: int = 480) -> str:
+    """A frame of a video inside of the page, small."""
+    from PIL import Image
+
+    image = Image.fromarray(frame)
+    image.thumbnail((side, side))
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
 def read_drags(value: Any) -> tuple[list[Drag], list[dict[str, Any]]]:
     """What was dragged and what was painted. Raises InputError for what the page itself never sends."""
     if not isinstance(value, dict):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
+import os
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +22,22 @@ from kinema.studio.jobs import Job
 from kinema.studio.workspace import COOKIE, words
 
 POLL_S = 0.3
-PLAYER = {"interactive": False, "autoplay": True, "loop": True, "buttons": ["download"]}
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+"""Of events that are the page's own."""
+PLAYER: dict[str, Any] = {"interactive": False, "autoplay": True, "loop": True, "buttons": ["download"]}
 """How all videos are shown."""
 log = logging.getLogger(__name__)
+
+
+class Upload(gr.File):
+    """A file from the visitor's own machine; an address in its place is refused, for the server fetches nothing."""
+
+    is_template = True
+
+    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
+        if str(url_or_file_path).lower().startswith(("http:", "https:")):
+            raise gr.Error("A file is wanted, not an address: this server fetches nothing.")
+        return await super().async_move_resource_to_block_cache(url_or_file_path)
 
 
 def visitor_of(studio: Studio, request: gr.Request) -> str:
@@ -67,9 +83,56 @@ async def follow(job: Job) -> AsyncIterator[Job]:
     yield job
 
 
-def view(path: Path, *names: str) -> str | None:
-    """The first of these files that is there: what the 3D view or a player is given."""
-    return next((str(path / name) for name in names if (path / name).is_file()), None)
+def shown(studio: Studio, path: Path | str | None) -> str | None:
+    """A file of a result where the page may show it: in the cache, under a name that cannot be guessed."""
+    if path is None or not Path(path).is_file():
+        return None
+    path = Path(path)
+    home = studio.workspace.folder / "cache" / f"shown-{secrets.token_hex(12)}"
+    home.mkdir()
+    try:
+        os.link(path, home / path.name)
+    except OSError:  # a disk without links
+        shutil.copyfile(path, home / path.name)
+    return str(home / path.name)
+
+
+def wire_cancel(studio: Studio, button: gr.Button, job_id: gr.State) -> None:
+    """The button ends the visitor's job."""
+
+    @told
+    def stop(job_id: str, request: gr.Request) -> None:
+        studio.jobs.cancel(studio.jobs.find(visitor_of(studio, request), job_id))
+
+    button.click(stop, job_id, None, concurrency_limit=None, **PRIVATE)
+
+
+def told(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler whose `InputError` the visitor reads."""
+
+    @functools.wraps(handler)
+    def telling(*values: Any, **more: Any) -> Any:
+        try:
+            return handler(*values, **more)
+        except InputError as error:
+            raise gr.Error(words(error)) from error
+
+    return telling
+
+
+def choices(studio: Studio, request: gr.Request, now: str | None, *kinds: str) -> dict[str, Any]:
+    """A list of results for a dropdown; the one that is chosen stays, else it is the newest."""
+    found = studio.results(visitor_of(studio, request), *kinds)
+    names = [r.name for r in found]
+    value = now if now in names else names[0] if names else None
+    return gr.update(choices=[(f"{r.title} · {r.when}", r.name) for r in found], value=value)
+
+
+def result_of(studio: Studio, request: gr.Request, job_id: str) -> str | None:
+    """The name of the result of a visitor's job that is done."""
+    job = studio.jobs.known.get(job_id)
+    own = job is not None and job.visitor == visitor_of(studio, request) and job.state == "done"
+    return job.folder.name if job is not None and own else None
 
 
 def load_view(path: Path, before: str, after: str, titles: tuple[str, str]) -> dict[str, Any] | None:
@@ -82,8 +145,10 @@ def load_view(path: Path, before: str, after: str, titles: tuple[str, str]) -> d
     return {"scenes": scenes, "id": f"{path.name}-{len(scenes)}"} if scenes else None
 
 
-def zip_of(result: Result) -> str | None:
-    return result.file(ZIP)
+def zip_button(studio: Studio, result: Result | None) -> dict[str, Any]:
+    """The button below a result: hidden where there is nothing to download."""
+    file = shown(studio, result.file(ZIP)) if result else None
+    return gr.update(value=file, visible=file is not None)
 
 
 def finished(job: Job) -> Result | None:
@@ -91,10 +156,10 @@ def finished(job: Job) -> Result | None:
     return read_result(job.folder) if job.state == "done" else None
 
 
-def canvas_html(**more: Any) -> gr.HTML:
+def canvas_html(empty: str = "Choose a picture: drop one, or take one of ours.", **more: Any) -> gr.HTML:
     """The picture on which parts are dragged."""
     return gr.HTML(
-        {}, html_template='<div class="kn-canvas" data-empty="Choose a picture: drop one, or take one of ours."></div>',
+        {}, html_template=f'<div class="kn-canvas" data-empty="{empty}"></div>',
         js_on_load=(canvas.STATIC / "canvas.js").read_text(), apply_default_css=False, **more,
     )  # fmt: skip
 

@@ -1,0 +1,119 @@
+"""The same as a web interface for programs (Gradio's API, described on the page behind "Use via API" and at /openapi.json).
+
+    animate_picture(picture, prompt, targets, motion, seconds, strength, seed, preset) -> video, zip, about
+    animate_masks(masks, prompt, steps, seconds, seed) -> video, zip, about
+    clean_motion(motion, prompt, strength, length, betas, maps) -> zip, about
+
+Each waits for its job; what is wrong comes back as an error. They go through the same checks and tasks as the tabs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from typing import Any
+
+import gradio as gr
+
+from kinema.errors import InputError
+from kinema.studio import animate_tab, clean_tab, commands, limits, visits
+from kinema.studio import masks_draft as drafts
+from kinema.studio.animate_tab import Draft
+from kinema.studio.gallery import ZIP, Result, Studio, read_result
+from kinema.studio.jobs import Job
+from kinema.studio.workspace import words
+
+
+def build(studio: Studio) -> None:
+    """Endpoints without anything to see."""
+    with gr.Column(visible=False):
+        file, other = visits.Upload(label="file", type="filepath"), visits.Upload(label="motion", type="filepath")
+        text, more = gr.Textbox(label="prompt"), gr.Textbox(label="more")
+        targets = gr.JSON(label="targets")
+        seconds, strength = gr.Number(2, label="seconds"), gr.Number(None, label="strength")
+        seed, length = gr.Number(42, label="seed", precision=0), gr.Number(None, label="length")
+        preset = gr.Textbox("mini-svd", label="preset")
+        button = gr.Button()
+        video, packed, about = gr.Video(label="video"), gr.File(label="zip"), gr.JSON(label="about")
+    public: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "public"}
+
+    async def animate_picture(picture, prompt, targets, motion, seconds, strength, seed, preset, request: gr.Request):
+        try:
+            draft = Draft(_picture(studio, picture), _motion(studio, motion))
+            settings, files = animate_tab.ask(studio, draft, targets, prompt, "", seconds, seed, strength, preset)
+            lines = commands.generate_command(settings)
+            result = await _made(studio, request, "animate", animate_tab.TASK, settings, lines, files)
+        except InputError as error:
+            raise gr.Error(words(error), print_exception=False) from error
+        return (
+            visits.shown(studio, result.file("video.mp4")),
+            visits.shown(studio, result.file(ZIP)),
+            dict(result.about),
+        )
+
+    async def animate_masks(masks, prompt, steps, seconds, seed, request: gr.Request):
+        from kinema.studio import masks_tab
+
+        try:
+            folder = visits.scratch(studio)
+            given = visits.uploaded(studio, masks, limits.check_masks)
+            draft = drafts.begin(drafts.read_upload(given, folder), folder)
+            sliders = (1, 0, 0, 0, 1, False, steps or "")
+            settings, files, lines = masks_tab.ask(studio, draft, sliders, prompt, seconds, seed, False, "crop")
+            result = await _made(studio, request, "masks", masks_tab.TASK, settings, lines, files)
+        except InputError as error:
+            raise gr.Error(words(error), print_exception=False) from error
+        return (
+            visits.shown(studio, result.file("video.mp4")),
+            visits.shown(studio, result.file(ZIP)),
+            dict(result.about),
+        )
+
+    async def clean_motion(motion, prompt, strength, length, betas, maps, request: gr.Request):
+        try:
+            path, _ = animate_tab.take_motion(studio, motion)
+            settings, files = clean_tab.ask(studio, path, True, prompt, strength, length, betas, list(maps or ()),
+                                            clean_tab.SIZES[0])  # fmt: skip
+            lines = commands.clean_command(settings)
+            result = await _made(studio, request, "clean", clean_tab.TASK, settings, lines, files)
+        except InputError as error:
+            raise gr.Error(words(error), print_exception=False) from error
+        return visits.shown(studio, result.file(ZIP)), dict(result.about)
+
+    button.click(animate_picture, [file, text, targets, other, seconds, strength, seed, preset], [video, packed, about],
+                 api_name="animate_picture", **public)  # fmt: skip
+    button.click(
+        animate_masks, [file, text, more, seconds, seed], [video, packed, about], api_name="animate_masks", **public
+    )
+    button.click(clean_motion, [file, text, strength, length, more, targets], [packed, about], api_name="clean_motion",
+                 **public)  # fmt: skip
+
+
+async def _made(studio: Studio, request: gr.Request, kind: str, task: str, settings, lines, files) -> Result:
+    """The result of a job. Raises InputError where it fails."""
+    title = settings.get("prompt") or "through the API"
+    job: Job = studio.begin(visits.visitor_of(studio, request), kind, task, settings, lines, files, title)
+    while not job.over:
+        await asyncio.sleep(visits.POLL_S)
+    if job.state != "done":
+        raise InputError("job", job.problem or job.state)
+    return read_result(job.folder)
+
+
+def _picture(studio: Studio, file: str | None):
+    from PIL import Image
+
+    from kinema.picture import load_picture
+
+    clean = visits.scratch(studio) / "picture.png"
+    Image.fromarray(load_picture(visits.uploaded(studio, file, limits.check_picture))).save(clean)
+    return clean
+
+
+def _motion(studio: Studio, file: str | None):
+    if not file:
+        return None
+    path = visits.uploaded(studio, file, limits.check_motion)
+    kept = visits.scratch(studio) / f"motion{path.suffix.lower()}"
+    shutil.copyfile(path, kept)
+    return kept

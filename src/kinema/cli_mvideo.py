@@ -34,6 +34,8 @@ def animate(
     anchored: bool = False,
     fit: Annotated[Literal["crop", "pad"] | None, option("crop|pad", "default: they are refused")] = None,
     fps: Fps = None,
+    speed: Literal["quality", "balanced", "fast"] = "quality",
+    compile: bool = False,
     watermark: bool = False,
 ) -> None:
     """Make a long video from masks and a prompt: it moves as the masks do and looks as the prompt says (MVideo).
@@ -59,17 +61,19 @@ def animate(
         anchored: keep every clip to the colours of the first one, for scenes that stay
         fit: masks of another shape than the video's: crop them, or pad them
         fps: frames a second of the masks
+        speed: quality is the plain model; the others save work, and change the video (docs/speed.md)
+        compile: put the model's blocks through torch.compile: minutes once, then quicker steps
         watermark: also put an invisible mark into the frames, which kinema verify finds (docs/provenance.md)
     """
     from kinema.masks.files import read_masks
     from kinema.mvideo import animate as run
     from kinema.mvideo import clips_folder, frame_count, shaped
-    from kinema.presets import find_clip_preset
+    from kinema.presets import find_clip_preset, speed_of
     from kinema.provenance import check_signer
 
     check_output(out, VIDEO_SUFFIXES)
     check_signer()
-    chosen = find_clip_preset(preset, model, adapter)
+    chosen = find_clip_preset(preset, model, adapter, speed_of(preset, speed, compile))
     frame_count(seconds, chosen.clip.fps)
     given = None
     if masks is not None:

@@ -41,6 +41,8 @@ def generate(
     memory: Annotated[
         Literal["fast", "balanced", "low"] | None, option("fast|balanced|low", "default: the preset's")
     ] = None,
+    speed: Literal["quality", "balanced", "fast"] = "quality",
+    compile: bool = False,
     stages: Annotated[Path | None, option("DIR")] = None,
     from_stage: Annotated[Literal[1, 2, 3], arg(metavar="1|2|3")] = 1,
     watermark: bool = False,
@@ -52,6 +54,7 @@ def generate(
     $ kinema generate photo.jpg --out video.mp4 --motion dance.bvh --seconds 6
     $ kinema generate photo.jpg --out video.mp4 --stages stages/ --from-stage 2
     $ kinema generate photo.jpg --out video.mp4 --preset vace-1.3b --model Wan2.1-VACE-1.3B-diffusers
+    $ kinema generate photo.jpg --out video.mp4 --speed balanced
 
     Args:
         image: the picture that the video begins with
@@ -70,6 +73,8 @@ def generate(
         adapter: what makes that model see parts, .safetensors
         control: how the model is told the motion
         memory: how much of the model lies on the GPU at a time; less takes longer
+        speed: quality is the plain model; the others save work, and change the video (docs/speed.md)
+        compile: put the model's blocks through torch.compile: minutes once, then quicker steps
         stages: keep what every stage made; what is unchanged is used again, and a stopped run goes on
         from_stage: go on from the scene (2) or the refined scene (3) in the stages folder, edited or not
         watermark: also put an invisible mark into OUT's frames, which kinema verify finds (docs/provenance.md)
@@ -78,6 +83,7 @@ def generate(
 
     from kinema.atomic import atomic_path
     from kinema.motion_io import load_motion
+    from kinema.presets import speed_of
     from kinema.provenance import check_signer, write_generated
     from kinema.revision import generate as run
     from kinema.sketch import parse_drag
@@ -90,7 +96,7 @@ def generate(
     with stage_bars() as progress:
         result = run(
             image, prompt, target, drags, moved, strength, frames, seconds, seed, preset, start, stages, from_stage,
-            progress, model, adapter, control, memory,
+            progress, model, adapter, control, memory, speed_of(preset, speed, compile),
         )  # fmt: skip
     write_generated(result.video.frames, out, result.video.fps, preset, watermark)
     with atomic_path(Path(f"{out}.json")) as temporary:

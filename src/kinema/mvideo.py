@@ -34,6 +34,7 @@ from kinema.masks.files import read_masks
 from kinema.presets import clip_model, find_clip_preset
 from kinema.provenance import write_generated
 from kinema.reinforce.cogvideox import SHAPE_TOLERANCE, ClipSettings
+from kinema.reinforce.speed import Level, Speed
 from kinema.stages import digest
 from kinema.types import MaskSequence, Video
 
@@ -89,6 +90,7 @@ def animate(
     seed: int = 42,
     preset: str = "mini-cogvideox",
     *,
+    speed: Level | Speed | None = None,
     backbone: ClipModel | None = None,
     out: str | Path | None = None,
     anchored: bool = False,
@@ -99,7 +101,8 @@ def animate(
     """Make a video in which things move as the masks do and look as the prompt says.
 
     masks     or a file or folder of them, at any rate; where they end, the prompt goes on alone; None: the prompt alone
-    preset    which model; it is read once
+    preset    which model; it is read once for each speed
+    speed     "quality", the plain model, "balanced" or "fast" (docs/speed.md), or what is to be saved
     backbone  a loaded one of that preset instead
     out       .mp4, or a folder for PNG files, to which frames go as they are made; its clips stay in NAME.clips beside it.
               None: all of the frames come back in memory
@@ -108,7 +111,7 @@ def animate(
     watermark  also mark the frames of `out`, invisibly; an .mp4 has a manifest in any case (`kinema.provenance`)
     Raises InputError; finished clips are kept.
     """
-    clip = find_clip_preset(preset).clip if backbone is None else backbone.clip
+    clip = find_clip_preset(preset, speed=speed).clip if backbone is None else backbone.clip
     count = frame_count(seconds, clip.fps)
     masks = read_masks(masks) if isinstance(masks, str | Path) else masks
     masks = None if masks is None else shaped(masks, clip.size, fit)
@@ -117,7 +120,7 @@ def animate(
     out = None if out is None else Path(out)
     if out is not None and not out.parent.is_dir():
         raise InputError(out, "its folder does not exist", mend=f"mkdir -p {out.parent}")
-    model = clip_model(find_clip_preset(preset)) if backbone is None else backbone
+    model = clip_model(find_clip_preset(preset, speed=speed)) if backbone is None else backbone
     seams: list[Seam] = []
     with ExitStack() as stack:
         folder = clips_folder(out) if out else Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -16,6 +16,7 @@ from kinema.reinforce import cogvideox_fun, svd, vace, wan
 from kinema.reinforce.backbone import Constraints, Start
 from kinema.reinforce.cogvideox import ClipSettings
 from kinema.reinforce.memory import Memory
+from kinema.reinforce.speed import QUALITY, Deep, FirstBlock, Level, Speed, Taylor, check_compiler
 
 if TYPE_CHECKING:
     from kinema.reinforce.backbone import Backbone
@@ -44,6 +45,7 @@ class Preset:
     goes_on         from noise, later windows begin with a frame of the one before them; else with the picture
     on_gpu          in which numbers it runs there: those that it was trained in
     memory          how much of it lies there at a time
+    speed           what is saved of the plain model's work; the steps above are what is left
     """
 
     name: str
@@ -66,6 +68,7 @@ class Preset:
     goes_on: bool = True
     on_gpu: Literal["float16", "bfloat16"] = "float16"
     memory: Memory = "fast"
+    speed: Speed = QUALITY
     source: str = ""
 
     @property
@@ -197,10 +200,74 @@ def _loader(model: str) -> Callable[..., Backbone]:
     return readers[model]
 
 
+_WAN_SPEEDS: dict[Level, Speed] = {
+    "balanced": Speed(cache=FirstBlock(0.1), guided=(0.3, 1e9)),
+    "fast": Speed(steps=0.6, cache=FirstBlock(0.1), guided=(0.3, 5.0)),
+}
+_VACE_SPEEDS: dict[Level, Speed] = {
+    "balanced": Speed(cache=Taylor(2), guided=(0.3, 1e9)),
+    "fast": Speed(steps=0.6, cache=Taylor(2), guided=(0.3, 5.0)),
+}
+_COGVIDEOX_SPEEDS: dict[Level, Speed] = {
+    "balanced": Speed(cache=FirstBlock(0.1)),
+    "fast": Speed(steps=0.6, cache=FirstBlock(0.1), guided=(0.3, 5.0)),
+}
+SPEEDS: dict[str, dict[Level, Speed]] = {
+    "mini-svd": {
+        "balanced": Speed(cache=Deep(3)),
+        "fast": Speed(steps=0.5, cache=Deep(4)),
+    },
+    "svd": {
+        "balanced": Speed(cache=Deep(2), guided=(0.3, 1e9)),
+        "fast": Speed(steps=0.6, cache=Deep(3), guided=(0.3, 5.0), sampler="dpm++"),
+    },
+    "wan": _WAN_SPEEDS,
+    "vace-1.3b": _VACE_SPEEDS,
+    "vace-14b": _VACE_SPEEDS,
+    "cogvideox-fun": _COGVIDEOX_SPEEDS,
+    "mini-cogvideox": {
+        "balanced": Speed(cache=FirstBlock(0.1)),
+        "fast": Speed(steps=0.67, cache=FirstBlock(0.2)),
+    },
+    "cogvideox-2b": _COGVIDEOX_SPEEDS,
+    "cogvideox-5b": _COGVIDEOX_SPEEDS,
+}
+"""What the levels above "quality" save. Of the mini models they are measured (docs/speed.md); of the others they are near to
+what was found on other checkpoints by those who made the caches and the interval, and have never been run."""
+
+
+def speed_of(name: str, level: Level, compiled: bool = False) -> Speed:
+    """A preset's level, its blocks compiled or not. Raises InputError."""
+    if name not in SPEEDS:
+        raise InputError("preset", f"is {name!r}", expected="one of " + ", ".join(SPEEDS))
+    known = {"quality": QUALITY, **SPEEDS[name]}
+    if level not in known:
+        raise InputError("speed", f"is {level!r}", "one of " + ", ".join(known))
+    return replace(known[level], compiled=compiled)
+
+
+def _with_speed(preset: Preset, speed: Level | Speed) -> Preset:
+    """The preset with so many steps fewer; where the model is moved to the GPU in parts, without what needs it whole."""
+    speed = speed if isinstance(speed, Speed) else speed_of(preset.name, speed)
+    if preset.memory != "fast" and (speed.cache or speed.compiled):
+        log.warning("with memory %s the model comes in parts, and nothing is cached or compiled", preset.memory)
+        speed = replace(speed, cache=None, compiled=False)
+    if speed.guided is not None and preset.guidance <= 1:
+        log.warning("%s is sampled without guidance: an interval for it saves nothing", preset.name)
+    if speed.compiled:
+        check_compiler()
+    steps = {name: speed.count(getattr(preset, name)) for name in ("coarse_steps", "steps", "start_steps")}
+    return replace(preset, speed=speed, **steps)
+
+
 def find_preset(
-    name: str, folder: Path | None = None, adapter: Path | None = None, memory: Memory | None = None
+    name: str,
+    folder: Path | None = None,
+    adapter: Path | None = None,
+    memory: Memory | None = None,
+    speed: Level | Speed | None = None,
 ) -> Preset:
-    """A preset; with a folder, an adapter or a memory of the user's instead of its own, where given.
+    """A preset; with a folder, an adapter, a memory or a speed of the user's instead of its own, where given.
 
     A model folder comes with no adapter but the given one. Without one, what `kinema fetch` brought is taken. Raises
     InputError for an unknown name, and where there is no folder.
@@ -215,6 +282,8 @@ def find_preset(
         preset = replace(preset, adapter=adapter)
     if memory is not None:
         preset = replace(preset, memory=memory)
+    if speed is not None:
+        preset = _with_speed(preset, speed)
     if preset.folder is None:
         preset = replace(preset, folder=fetched(name))
     if preset.folder is None:
@@ -236,9 +305,13 @@ def _without_weights(name: str, source: str) -> InputError:
     )  # fmt: skip
 
 
-@cache
 def backbone(preset: Preset) -> Backbone:
-    """The preset's model, read once."""
+    """The preset's model, read once, however fast it is sampled."""
+    return _read(replace(preset, speed=QUALITY, coarse_steps=0, steps=0, start_steps=0))
+
+
+@cache
+def _read(preset: Preset) -> Backbone:
     return preset.load()
 
 
@@ -310,8 +383,10 @@ CLIP_PRESETS: dict[str, ClipPreset] = {
 }
 
 
-def find_clip_preset(name: str, folder: Path | None = None, adapter: Path | None = None) -> ClipPreset:
-    """A preset; with a folder or an adapter of the user's instead of its own, where given.
+def find_clip_preset(
+    name: str, folder: Path | None = None, adapter: Path | None = None, speed: Level | Speed | None = None
+) -> ClipPreset:
+    """A preset; with a folder, an adapter or a speed of the user's instead of its own, where given.
 
     A model folder comes with no adapter but the given one. Without one, what `kinema fetch` brought is taken. Raises
     InputError for an unknown name, and where there is no folder.
@@ -319,6 +394,11 @@ def find_clip_preset(name: str, folder: Path | None = None, adapter: Path | None
     if name not in CLIP_PRESETS:
         raise InputError("preset", f"is {name!r}", expected="one of " + ", ".join(CLIP_PRESETS))
     preset = CLIP_PRESETS[name]
+    if speed is not None:
+        speed = speed if isinstance(speed, Speed) else speed_of(name, speed)
+        if speed.compiled:
+            check_compiler()
+        preset = replace(preset, clip=replace(preset.clip, steps=speed.count(preset.clip.steps), speed=speed))
     if folder is not None:
         return replace(preset, folder=folder, adapter=adapter)
     if preset.folder is None:

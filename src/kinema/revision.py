@@ -39,6 +39,7 @@ from kinema.reinforce.part_condition import (
     sketch_condition,
 )
 from kinema.reinforce.reposed import carry
+from kinema.reinforce.speed import Level, Speed
 from kinema.reinforce.windows import blend_stream, windows
 from kinema.sketch import Drag, Sketch
 from kinema.stages import Stages
@@ -89,6 +90,7 @@ def generate(
     adapter: Path | None = None,
     control: Control | None = None,
     memory: Memory | None = None,
+    speed: Level | Speed | None = None,
 ) -> GenerationResult:
     """Animate a picture by the three stages.
 
@@ -104,14 +106,17 @@ def generate(
     model       folder of the preset's model, where it comes without weights; adapter  file of its motion adapter
     control     how the model is told the motion; by default the preset's usual way
     memory      how much of the model lies on the GPU at a time: "fast", "balanced" or "low"
+    speed       "quality", the plain model, "balanced" or "fast" (docs/speed.md), or what is to be saved
     Raises InputError for what cannot be used; finished stages are kept.
     """
-    chosen = find_preset(preset, model, adapter, memory)
+    chosen = find_preset(preset, model, adapter, memory, speed)
     picture = load_picture(image) if isinstance(image, str | Path) else checked_picture(image)
     plan = make_plan(picture, chosen, prompt, target, drags, motion, strength, frames, seconds, seed, start, control)
     for note in plan.notes:
         log.warning("%s: %s", chosen.name, note)
-    check_memory(chosen, (plan.picture.shape[1], plan.picture.shape[0]), plan.frames, coarse=motion is None and from_stage == 1)
+    check_memory(
+        chosen, (plan.picture.shape[1], plan.picture.shape[0]), plan.frames, coarse=motion is None and from_stage == 1
+    )
     kept = Stages(stages, from_stage)
     clock: dict[str, float] = {}
     asked = (plan.picture, plan.sketch, plan.seed, plan.preset, plan.levels)
@@ -141,8 +146,9 @@ def coarse_video(plan: Plan, progress: Progress) -> Video:
     """S1: few frames, few steps, few pixels; the sketch in the last frame where the model sees parts, or nothing."""
     preset, fitted = plan.preset, coarse_fit(plan)
     sampling = Sampling(
-        preset.coarse_frames, fitted.size, preset.coarse_steps, plan.seed, preset.coarse_fps, guidance=preset.guidance
-    )
+        preset.coarse_frames, fitted.size, preset.coarse_steps, plan.seed, preset.coarse_fps, guidance=preset.guidance,
+        speed=preset.speed,
+    )  # fmt: skip
     condition, hw = None, (fitted.size[1], fitted.size[0])
     if _sees_parts(plan) and plan.sketch is None:
         condition = no_condition(sampling.frames, hw, plan.levels)
@@ -249,6 +255,7 @@ def regenerated_frames(plan: Plan, scene: Scene, condition: PartCondition, progr
             sampling = Sampling(
                 preset.constraints.clip_frames(window.stop - window.start), (width, height), preset.steps, plan.seed,
                 preset.fps, start_noise=preset.start_noise, start_steps=preset.start_steps, guidance=preset.guidance,
+                speed=preset.speed,
             )  # fmt: skip
             own = None if guide is None else cut(guide, window, sampling.frames)
             start, known = reposed(plan, scene, ids, window) if plan.start == "reposed" else (None, None)

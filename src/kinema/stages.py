@@ -116,6 +116,7 @@ def record_of(result: GenerationResult) -> dict[str, object]:
         "seed": plan.seed,
         "start": plan.start,
         "control": plan.control,
+        "speed": repr(plan.preset.speed),
         "mended": list(plan.notes),
         "prompt": plan.prompt,
         "strength": plan.strength,

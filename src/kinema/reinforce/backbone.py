@@ -13,6 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from kinema.reinforce.speed import QUALITY, Speed
 from kinema.types import PartCondition
 
 Control = Literal["parts", "depth", "openpose", "layout"]
@@ -61,6 +62,7 @@ class Sampling:
     start_steps    steps from there
     motion_bucket  SVD's 0-255: how much the picture is to move
     guidance       scale of the classifier-free guidance; 1: none
+    speed          what is saved of the plain model's work; the numbers of steps above are what is left
     """
 
     frames: int
@@ -72,6 +74,7 @@ class Sampling:
     start_noise: float = 0.6
     start_steps: int = 8
     guidance: float = 1.0
+    speed: Speed = QUALITY
 
 
 @runtime_checkable

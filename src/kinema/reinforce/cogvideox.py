@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -25,6 +26,7 @@ from kinema.errors import InputError
 from kinema.reinforce.cogvideox_lora import load_adapter
 from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
 from kinema.reinforce.memory import Memory, place
+from kinema.reinforce.speed import QUALITY, Speed, blocks_of, cached, compiled, noise_of, only_dpm
 from kinema.types import MaskSequence
 
 COLOURS = np.array(
@@ -62,6 +64,7 @@ class ClipSettings:
     small_size  of the previous clip, as it is seen
     guidance    scale of the classifier-free guidance; up to 1 there is none
     guide_all   whether it is against no masks and nothing before too, so that it strengthens them as it does the text
+    speed       what is saved of the plain model's work; `steps` are what is left of them
     """
 
     frames: int = 33
@@ -71,6 +74,7 @@ class ClipSettings:
     steps: int = 50
     guidance: float = 6.0
     guide_all: bool = False
+    speed: Speed = QUALITY
 
 
 class T5Prompts:
@@ -246,21 +250,64 @@ class CogVideoX:
         width, height = (side // self.spatial_step for side in clip.size)
         channels = self.network.base.config.out_channels
         shape = (1, (clip.frames - 1) // self.temporal_step + 1, channels, height, width)
-        latents = randn_tensor(shape, generator, weight.device, weight.dtype) * self.scheduler.init_noise_sigma
-        self.scheduler.set_timesteps(clip.steps, device=weight.device)
-        looks_back, guess, last_time = isinstance(self.scheduler, CogVideoXDPMScheduler), None, None
-        for number, time in enumerate(self.scheduler.timesteps):
-            given, times = latents.expand(batch, -1, -1, -1, -1), time.expand(batch)
-            found = self.network(given, text[-batch:], times, masks, before).float()
-            if guided:
-                free = self.network(latents, text[:1], times).float() if apart else found[:1]
-                found = free + clip.guidance * (found[-1:] - free)
-            step = (found, guess, time, last_time, latents) if looks_back else (found, time, latents)
-            latents, guess = self.scheduler.step(*step, generator=generator, return_dict=False)
-            latents, last_time = latents.to(weight.dtype), time
-            if progress:
-                progress(number + 1, clip.steps)
+        scheduler = self._scheduler()
+        latents = randn_tensor(shape, generator, weight.device, weight.dtype) * scheduler.init_noise_sigma
+        scheduler.set_timesteps(clip.steps, device=weight.device)
+        looks_back, guess, last_time = isinstance(scheduler, CogVideoXDPMScheduler), None, None
+        with self._sped_up():
+            for number, time in enumerate(scheduler.timesteps):
+                guides = guided and clip.speed.guides_at(noise_of(scheduler, time))
+                found = self._predict(latents, text, time, masks, before, guides)
+                step = (found, guess, time, last_time, latents) if looks_back else (found, time, latents)
+                latents, guess = scheduler.step(*step, generator=generator, return_dict=False)
+                latents, last_time = latents.to(weight.dtype), time
+                if progress:
+                    progress(number + 1, clip.steps)
         return latents[0]
+
+    def _predict(
+        self, latents: Tensor, text: Tensor, time: Tensor, masks: Tensor | None, before: Before | None, guides: bool
+    ) -> Tensor:
+        """v of one step, guided or not; `text` [2,L,E] is the empty prompt and the prompt, or [1,L,E] the prompt alone.
+
+        Masks and what was before come once for each prompt that they go with.
+        """
+        network, both = self.network, guides and not self.clip.guide_all
+        batch = 2 if both else 1
+        if masks is not None:
+            masks = masks[-batch:]
+        if before is not None:
+            before = Before(before.last_frame[-batch:], before.clip[-batch:])
+        given, times = latents.expand(batch, -1, -1, -1, -1), time.expand(batch)
+        with network.base.cache_context("cond_uncond" if both else "cond"):
+            found = network(given, text[-batch:], times, masks, before).float()
+        if not guides:
+            return found
+        free = found[:1]
+        if not both:
+            with network.base.cache_context("uncond"):
+                free = network(latents, text[:1], times).float()
+        return free + self.clip.guidance * (found[-1:] - free)
+
+    @contextmanager
+    def _sped_up(self) -> Iterator[None]:
+        """The network as the clip's `speed` says, while this lasts."""
+        speed, base = self.clip.speed, self.network.base
+        with ExitStack() as stack:
+            if speed.compiled:
+                stack.enter_context(compiled(blocks_of(base)))
+            stack.enter_context(cached(base, speed.cache, self.clip.steps))
+            yield
+
+    def _scheduler(self) -> Any:
+        """The model's own, or CogVideoX's DPM-Solver++."""
+        from diffusers.schedulers.scheduling_dpm_cogvideox import CogVideoXDPMScheduler
+
+        sampler = self.clip.speed.sampler
+        if sampler is None:
+            return self.scheduler
+        only_dpm(sampler)
+        return CogVideoXDPMScheduler.from_config(self.scheduler.config, timestep_spacing="trailing")
 
 
 def latent_statistics(autoencoder: Any) -> tuple[Any, Any]:

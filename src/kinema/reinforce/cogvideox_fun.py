@@ -53,12 +53,9 @@ class CogVideoXFun:
             raise InputError("condition", "is no control video", "one, which this model follows")
         if start is not None:
             raise InputError("start", "is a clip", "pure noise, from which this model starts")
-        width, height = sampling.size
         return run(
-            self.pipeline, sampling.frames, progress,
+            self.pipeline, sampling, progress,
             prompt=prompt, control_video=[Image.fromarray(frame) for frame in condition],
-            height=height, width=width, num_inference_steps=sampling.steps, guidance_scale=sampling.guidance,
-            generator=torch.Generator().manual_seed(sampling.seed),
             max_sequence_length=self.pipeline.transformer.config.max_text_seq_length,
         )  # fmt: skip
 

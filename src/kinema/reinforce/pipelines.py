@@ -15,7 +15,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from kinema.errors import InputError
+from kinema.reinforce.backbone import Sampling
 from kinema.reinforce.memory import Memory, place
+from kinema.reinforce.speed import sped_up
 
 log = logging.getLogger(__name__)
 
@@ -80,15 +82,20 @@ def encode_text(pipeline: Any, text: str, tokens: int) -> Float[Tensor, "1 L E"]
 
 
 def run(
-    pipeline: Any, frames: int, progress: Callable[[int, int], None] | None, **settings: Any
+    pipeline: Any, sampling: Sampling, progress: Callable[[int, int], None] | None, **settings: Any
 ) -> UInt8[np.ndarray, "T H W 3"]:
-    """The frames of a pipeline; `progress` is called with (steps done, steps)."""
+    """The frames of a pipeline, sampled as is said; `progress` is called with (steps done, steps)."""
 
     def report(pipe: Any, step: int, timestep: Any, values: dict) -> dict:
         if progress:
             progress(step + 1, pipe.num_timesteps)
         return values
 
-    made = pipeline(**settings, output_type="pt", callback_on_step_end=report).frames[0]
-    assert len(made) == frames, f"{len(made)} frames came of {frames}"
+    (width, height), steps, guidance = sampling.size, sampling.steps, sampling.guidance
+    with sped_up(pipeline, sampling.speed, steps, guidance):
+        made = pipeline(
+            **settings, height=height, width=width, num_inference_steps=steps, guidance_scale=guidance,
+            generator=torch.Generator().manual_seed(sampling.seed), output_type="pt", callback_on_step_end=report,
+        ).frames[0]  # fmt: skip
+    assert len(made) == sampling.frames, f"{len(made)} frames came of {sampling.frames}"
     return (made.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -12,8 +12,8 @@ which are scaled as the video's, and there is no guidance.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from kinema.reinforce.adapters import read_adapter
 from kinema.reinforce.backbone import Condition, Constraints, Sampling
 from kinema.reinforce.memory import Memory, place
 from kinema.reinforce.part_condition import encode_condition
+from kinema.reinforce.speed import Deep, Speed, compiled, only_dpm
+from kinema.reinforce.svd_cache import deep_cache
 from kinema.types import PartCondition
 
 IMAGE_NOISE = 0.02
@@ -191,17 +193,19 @@ class Svd:
         ids = torch.tensor([[sampling.fps - 1, sampling.motion_bucket, IMAGE_NOISE]]).to(unet.device, unet.dtype)
         ids = ids.expand(len(fixed), -1)
         scale = torch.linspace(1, sampling.guidance, sampling.frames).to(unet.device)[:, None, None, None]
-        latents, timesteps = self._begin(sampling, start, fixed.shape, generator)
-        with small_attention() if self.mini else nullcontext():
+        scheduler = self._scheduler(sampling, start is not None)
+        with self._sped_up(unet, sampling.speed), small_attention() if self.mini else nullcontext():
+            latents, timesteps = self._begin(scheduler, sampling, start, fixed.shape, generator)
             for step, timestep in enumerate(timesteps):
-                given = self.scheduler.scale_model_input(latents, timestep).to(unet.dtype)
-                given = torch.cat([given.expand(len(fixed), -1, -1, -1, -1), fixed], 2)
-                found = unet(given, timestep.to(unet.device), context, ids, return_dict=False)[0].float()
+                seen = slice(None) if sampling.speed.guides_at(float(scheduler.sigmas[step])) else slice(-1, None)
+                given = scheduler.scale_model_input(latents, timestep).to(unet.dtype)
+                given = torch.cat([given.expand(len(fixed[seen]), -1, -1, -1, -1), fixed[seen]], 2)
+                found = unet(given, timestep.to(unet.device), context[seen], ids[seen], return_dict=False)[0].float()
                 found = found[0] if len(found) == 1 else found[0] + scale * (found[1] - found[0])
-                latents = self.scheduler.step(found, timestep, latents).prev_sample
+                latents = scheduler.step(found, timestep, latents).prev_sample
                 if progress:
                     progress(step + 1, len(timesteps))
-        frames = self.decode(latents) if start is None else self._changed(start, known, latents)
+            frames = self.decode(latents) if start is None else self._changed(start, known, latents)
         if self.mini:
             frames[0] = picture
         return frames
@@ -232,16 +236,49 @@ class Svd:
         change = after - before if known is None else (after - before) * (1 - known[..., None])
         return np.clip(np.rint(start + change), 0, 255).astype(np.uint8)
 
-    def _begin(self, sampling: Sampling, start, fixed_shape, generator) -> tuple[Tensor, Tensor]:
+    def _scheduler(self, sampling: Sampling, from_clip: bool) -> Any:
+        """Euler, or another one; its steps set: from pure noise, or from a start clip's."""
+        scheduler, config = self.scheduler, self.scheduler.config
+        most = sampling.start_noise if from_clip else config.sigma_max
+        steps = sampling.start_steps if from_clip else sampling.steps
+        if sampling.speed.sampler is not None:
+            only_dpm(sampling.speed.sampler)
+            scheduler = _dpm(config, most)
+            scheduler.set_timesteps(steps)
+        elif from_clip:
+            scheduler.set_timesteps(sigmas=[*karras_sigmas(most, config.sigma_min, steps), 0.0])
+        else:
+            scheduler.set_timesteps(steps)
+        return scheduler
+
+    def _begin(self, scheduler: Any, sampling: Sampling, start, fixed_shape, generator) -> tuple[Tensor, Tensor]:
         """Noisy latents [T,C,h,w], float32, and the timesteps to go."""
         shape = (sampling.frames, self.unet.config.out_channels, *fixed_shape[3:])
         noise = torch.randn(shape, generator=generator).to(self.unet.device)
         if start is None:
-            self.scheduler.set_timesteps(sampling.steps)
-            return noise * self.scheduler.init_noise_sigma, self.scheduler.timesteps
-        sigmas = karras_sigmas(sampling.start_noise, self.scheduler.config.sigma_min, sampling.start_steps)
-        self.scheduler.set_timesteps(sigmas=[*sigmas, 0.0])
-        return self.encode(start).float() + noise * self.scheduler.sigmas[0], self.scheduler.timesteps
+            return noise * scheduler.init_noise_sigma, scheduler.timesteps
+        return self.encode(start).float() + noise * scheduler.sigmas[0], scheduler.timesteps
+
+    @contextmanager
+    def _sped_up(self, unet: Any, speed: Speed) -> Iterator[None]:
+        """The UNet as `speed` says, while this lasts."""
+        with ExitStack() as stack:
+            if speed.compiled:
+                stack.enter_context(compiled([*unet.down_blocks, unet.mid_block, *unet.up_blocks]))
+            if isinstance(speed.cache, Deep):
+                stack.enter_context(deep_cache(unet, speed.cache.every))
+            elif speed.cache is not None:
+                raise InputError("cache", f"is a {type(speed.cache).__name__}, and SVD is no transformer", "Deep")
+            yield
+
+
+def _dpm(config: Any, most: float) -> Any:
+    """DPM-Solver++(2M) on EDM's levels of noise, from `most` down, of a network that was trained as SVD's."""
+    from diffusers.schedulers.scheduling_edm_dpmsolver_multistep import EDMDPMSolverMultistepScheduler
+
+    return EDMDPMSolverMultistepScheduler(
+        sigma_min=config.sigma_min, sigma_max=most, sigma_data=1.0, prediction_type="v_prediction"
+    )
 
 
 def karras_sigmas(most: float, least: float, steps: int, rho: float = 7.0) -> list[float]:

@@ -71,16 +71,14 @@ class Vace:
         makes_white = self.constraints.white == "made"
         masks = np.where(kept ^ makes_white, np.uint8(255), np.uint8(0))
         alone = condition is None and start is None
-        width, height = sampling.size
         return run(
-            self.pipeline, sampling.frames, progress,
+            self.pipeline, sampling, progress,
             video=[Image.fromarray(frame) for frame in video],
             mask=[Image.fromarray(mask) for mask in masks],
             reference_images=None if alone else [Image.fromarray(picture)],
             prompt_embeds=encode_text(self.pipeline, prompt, TOKENS),
             negative_prompt_embeds=encode_text(self.pipeline, NEGATIVE_PROMPT, TOKENS),
-            height=height, width=width, num_frames=sampling.frames, num_inference_steps=sampling.steps,
-            guidance_scale=sampling.guidance, generator=torch.Generator().manual_seed(sampling.seed),
+            num_frames=sampling.frames,
         )  # fmt: skip
 
 

@@ -104,12 +104,11 @@ class Wan:
         width, height = sampling.size
         with self._moved_by(condition, (height // 8, width // 8)):
             return run(
-                self.pipeline, sampling.frames, progress,
+                self.pipeline, sampling, progress,
                 image=Image.fromarray(picture),
                 prompt_embeds=encode_text(self.pipeline, prompt, TOKENS),
                 negative_prompt_embeds=encode_text(self.pipeline, NEGATIVE_PROMPT, TOKENS),
-                height=height, width=width, num_frames=sampling.frames, num_inference_steps=sampling.steps,
-                guidance_scale=sampling.guidance, generator=torch.Generator().manual_seed(sampling.seed),
+                num_frames=sampling.frames,
             )  # fmt: skip
 
     @contextmanager

@@ -14,7 +14,6 @@ from kinema.reinforce import svd
 from kinema.train.loop import LoopConfig, rng_for, train
 from kinema.train.world_video import Denoiser
 
-
 GOLDEN = (0.88029933, 0.79262465, 0.79731810, 0.81830251, 0.67707902, 0.67670685)
 """Of six steps of `conv_task`, by the loop as it was before it ran on accelerate; torch 2.13 on a Xeon."""
 

@@ -15,19 +15,22 @@ from torch import Tensor, nn
 
 from kinema.train.checkpoint import whole
 from kinema.train.loop import LoopConfig, rng_for, train
+from kinema.train.shard_cache import BatchOrder
 
 CONFIG = LoopConfig(steps=6, learning_rate=1e-2, warmup=1, checkpoint_every=2, ema=0.5, tensorboard=False)
 BATCH = 3
 
 
 def task(batch: int, seed: int = 0):
-    """Batch n is items n*batch and on, so that a batch of 2 b is two batches of b. One layer is frozen."""
+    """18 items in the order of epochs, so that a batch of 2 b is two batches of b. One layer is frozen."""
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 2))
     model[2].requires_grad_(False)
 
+    order = BatchOrder(("one size",) * 18, batch, 7)
+
     def draw(number: int) -> Tensor:
-        items = [rng_for(7, k).standard_normal(4) for k in range(number * batch, (number + 1) * batch)]
+        items = [rng_for(7, int(k)).standard_normal(4) for k in order.of(number)]
         return torch.from_numpy(np.stack(items)).float()
 
     def loss(x: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kinema.precision import pick_precision
-from kinema.train.loop import LoopConfig, rng_for, train
+from kinema.train.card import of_world, write_card
+from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, train
 from kinema.world.sampler import World
 
 if TYPE_CHECKING:
@@ -131,10 +132,7 @@ def train_autoencoder(config: AutoencoderTrainConfig) -> Path:
     """-> the folder with the finished weights (or the run, where `out` is not given)."""
     from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    name = config.device.replace("auto", "cuda" if torch.cuda.is_available() else "cpu")
-    device, world = torch.device(name), World.load(config.capture, config.photographs)
+    device, world = pick_device(config.device, config.threads), World.load(config.capture, config.photographs)
     precision = pick_precision("auto", device)
     torch.manual_seed(config.loop.seed)
     if config.start:
@@ -144,8 +142,11 @@ def train_autoencoder(config: AutoencoderTrainConfig) -> Path:
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.encoder.requires_grad_(False)
 
-    def loss(step: int) -> Tensor:
-        frames = frames_of(world, step, config.clips, config.loop.seed).to(device, memory_format=torch.channels_last)
+    def draw(step: int) -> Tensor:
+        return frames_of(world, step, config.clips, config.loop.seed)
+
+    def loss(frames: Tensor) -> Tensor:
+        frames = frames.to(device, memory_format=torch.channels_last)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             found = model.decoder(model.encoder(frames))
         error = found.float() - frames
@@ -160,7 +161,14 @@ def train_autoencoder(config: AutoencoderTrainConfig) -> Path:
         mse = F.mse_loss(model.decoder(latents).clamp(-1, 1), held_out, reduction="none").mean((1, 2, 3)) / 4
         return {"psnr_db": float(-10 * mse.log10().mean()), "latent_std": float(latents.std())}
 
-    train(model, loss, config.loop, config.run, evaluate, evaluate_every=config.loop.checkpoint_every)
-    if config.out:
+    train(model, loss, config.loop, config.run, evaluate, evaluate_every=config.loop.checkpoint_every, draw=draw)
+    if config.out and leads():
         model.half().save_pretrained(config.out, safe_serialization=True)
+        write_card(
+            config.out,
+            config.run,
+            "autoencoder",
+            config,
+            of_world(config.capture),
+        )
     return config.out or config.run

@@ -33,7 +33,8 @@ from kinema.extract.lifter import (
 from kinema.geometry import rot6d_to_rotmat, rotmat_to_rot6d
 from kinema.optimize.features import REFERENCE_FPS, pack, unpack
 from kinema.precision import quick_dtype
-from kinema.train.loop import LoopConfig, rng_for, train
+from kinema.train.card import write_card
+from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, train
 from kinema.train.motion_data import MotionClips, load_capture_clips, sample_windows
 
 log = logging.getLogger(__name__)
@@ -284,8 +285,7 @@ def train_lifter(config: LifterTrainConfig) -> Path:
     from kinema.extract.lifter import load_lifter
     from kinema.train.procedural_motion import animal_clips
 
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    pick_device("cpu", config.threads)
     for path in (config.capture, config.validation, *config.quadrupeds, config.start):
         if path is not None and not path.exists():
             raise InputError(path, "does not exist", expected="a file")
@@ -304,11 +304,15 @@ def train_lifter(config: LifterTrainConfig) -> Path:
     bones = model.get_buffer("bones"), model.get_buffer("bone_dirs")
     train(
         model,
-        lambda step: lifting_loss(model, draw(clips, bones, config.batch, rng_for(seed, step))),
+        lambda batch: lifting_loss(model, batch),
         config.loop,
         config.run,
         (lambda _: validation_numbers(model, validation)) if validation else None,
+        draw=lambda step: draw(clips, bones, config.batch, rng_for(seed, step)),
     )
     out = config.out or config.run / f"{config.model.category}.safetensors"
-    save_lifter(model, out, {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)})
+    if leads():
+        save_lifter(model, out, {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)})
+        data = {"clips": len(clips.captions), "capture": config.capture and config.capture.name}
+        write_card(out, config.run, "lifter", config, data)
     return out

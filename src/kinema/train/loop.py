@@ -13,7 +13,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from kinema.errors import InputError
 from kinema.train.batches import drawn_ahead, keep_batch
 from kinema.train.checkpoint import Trained
 from kinema.train.run_log import RunLog
@@ -77,6 +78,13 @@ def pick_device(asked: str, threads: int = 0) -> torch.device:
     device: torch.device | None = PartialState().device
     assert device is not None, "the state is ready"
     return device
+
+
+def leads() -> bool:
+    """Whether this process is the one that writes."""
+    from accelerate import PartialState
+
+    return PartialState().is_main_process
 
 
 class _Step(nn.Module):
@@ -164,6 +172,18 @@ def _evaluate(evaluate: Evaluate, state: Trained, accelerator: Any) -> dict[str,
         return {}
     with state.averaged():
         return evaluate(state.model) if accelerator.is_main_process else {}
+
+
+def share_out(config: LoopConfig, batch: int, at_once: int, processes: int) -> LoopConfig:
+    """A step of `batch` examples, of which each process computes `at_once`: the rest one after another.
+
+    Raises InputError where they do not divide it.
+    """
+    if batch < 1 or at_once < 1 or batch % (at_once * processes):
+        raise InputError(
+            "batch", f"is {batch}", f"a multiple of {processes} processes with {at_once} at once", "--batch, --at-once"
+        )
+    return replace(config, accumulate=batch // (at_once * processes))
 
 
 def batch_numbers(config: LoopConfig, first: int, processes: int = 1, process: int = 0) -> Iterator[int]:

@@ -34,8 +34,11 @@ from kinema.precision import quick_dtype
 from kinema.reinforce.cogvideox import ClipSettings, CogVideoX, load_cogvideox
 from kinema.reinforce.cogvideox_lora import add_lora, lora_off, save_adapter
 from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
-from kinema.train.loop import LoopConfig, rng_for, train
-from kinema.types import MaskSequence
+from kinema.train.card import write_card
+from kinema.train.frozen import computing_in
+from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, share_out, train
+from kinema.train.shard_cache import OnBad, ShardCache, Window, WindowSettings, build_shard_cache
+from kinema.types import MaskSequence, Video
 from kinema.world.actors import FPS as WORLD_FPS
 from kinema.world.sampler import World
 from kinema.world.wide import HELD_OUT
@@ -86,7 +89,16 @@ class MVideoTrainConfig:
     """Weight of the consistency loss; at 0 the base is not asked."""
     stills: float = 0.0
     """Share of steps that see first frames alone, three times as many: they teach shapes in less time."""
+    shards: tuple[Path, ...] = ()
+    """Annotated clips (of `kinema annotate`) to train on instead of the world's: folders or shards."""
+    on_bad: OnBad = "stop"
+    """What to do about clips of shards that can't be used: stop, or leave them out and count them."""
     batch: int = 64
+    """Clips a step; with --at-once of all processes together, else of each."""
+    at_once: int = 0
+    """Clips that a process computes at once; 0: all of its batch."""
+    evaluate_every: int = 0
+    """Steps between two videos of the first clip's words and masks; 0: none is made."""
     threads: int = 0
     """CPU threads; 0 leaves torch's choice."""
     device: str = "auto"
@@ -145,6 +157,10 @@ class Batch:
     masks: Float[Tensor, "B F C h w"]
     before: Before | None
     captions: tuple[str, ...]
+
+
+Drawn = tuple[Batch, np.random.Generator]
+"""A batch, and what its noise is drawn from."""
 
 
 @dataclass(frozen=True)
@@ -216,12 +232,17 @@ def _encoded(one: Example, model: CogVideoX) -> dict[str, Tensor]:
     }
 
 
-def draw(cache: ClipCache, rng: np.random.Generator, batch: int, stills: float = 0.0) -> Batch:
-    """Random clips and what of their conditions is given, by the shares above; or first frames, by the share `stills`."""
+def draw(
+    cache: ClipCache, rng: np.random.Generator, batch: int, stills: float = 0.0, chosen: np.ndarray | None = None
+) -> Batch:
+    """Random clips and what of their conditions is given, by the shares above; or first frames, by the share `stills`.
+
+    chosen  these clips, `batch` of them, and no stills
+    """
     still = rng.random() < stills
     seen = slice(1 if still else None)
     batch *= STILLS_A_CLIP if still else 1
-    chosen = rng.integers(0, len(cache), batch)
+    chosen = rng.integers(0, len(cache), batch) if chosen is None else chosen
     latents, masks, last, previous = (
         torch.from_numpy(np.asarray(array[chosen, seen], np.float32))
         for array in (cache.latents, cache.masks, cache.last_frames, cache.previous)
@@ -282,11 +303,23 @@ def noised(
 
 def train_mvideo(config: MVideoTrainConfig, example: Callable[[int], Example] | None = None) -> Path:
     """-> the finished adapter (or the run, where `out` is not given). `example`: other clips than the world's."""
-    device = _device(config.device, config.threads)
+    from accelerate import PartialState
+
+    device = pick_device(config.device, config.threads)
     # On a GPU memory counts: the frozen base is held in half precision, what is trained never is.
     held, precision = (torch.bfloat16 if device.type == "cuda" else torch.float32), quick_dtype(device)
     model = load_cogvideox(config.base, None, held, str(device), config.clip)
-    cache = build_cache(example or _of_world(config.data, config.clip), model, config.data.cache, config.data.count)
+    count = config.at_once or config.batch
+    loop = share_out(config.loop, config.batch, count, PartialState().num_processes) if config.at_once else config.loop
+    if config.shards:
+        clips = shard_clips(config, model)
+        batch_of, about = draw_in_order(clips, count, config.loop.seed), {"clips": clips.counts, **clips.licences()}
+        shown = gathered(clips, np.arange(1))
+    else:
+        with PartialState().main_process_first():
+            example = example or _of_world(config.data, config.clip)
+            shown = cache = build_cache(example, model, config.data.cache, config.data.count)
+        batch_of, about = draw_at_random(cache, count, config.loop.seed, config.stills), {"clips": len(cache)}
     torch.manual_seed(config.loop.seed)
     network = model.network
     adapter = add_lora(network, config.rank).to(device=device, dtype=torch.float32)
@@ -294,40 +327,98 @@ def train_mvideo(config: MVideoTrainConfig, example: Callable[[int], Example] | 
         network.base.enable_gradient_checkpointing()
     network.train()
 
-    def loss(step: int) -> Tensor:
-        rng = rng_for(config.loop.seed, step)
-        batch = draw(cache, rng, config.batch, config.stills)
-        text = _read(model, batch.captions)
-        losses = mvideo_losses(network, model.scheduler, text, batch, rng, config.alpha > 0, precision)
+    def loss(drawn: Drawn) -> Tensor:
+        text = _read(model, drawn[0].captions)
+        losses = mvideo_losses(network, model.scheduler, text, *drawn, config.alpha > 0, precision)
         return losses.diffusion + config.alpha * losses.consistency
 
-    train(adapter, loss, config.loop, config.run)
-    if config.out:
+    def evaluate(_: Any) -> dict[str, Any]:
+        """What the model makes of the first clip's words and masks."""
+        masks = torch.from_numpy(shown.masks[:1].astype(np.float32))
+        with computing_in(precision, device):
+            made = model.decode(model.sample(shown.captions[0], 0, masks))
+        return {"sample": Video(made, config.clip.fps)}
+
+    sampled = evaluate if config.evaluate_every else None
+    train(adapter, loss, loop, config.run, sampled, config.evaluate_every or 1, batch_of, network)
+    if config.out and leads():
         save_adapter(network, config.out, config.base.name, weights_hash(config.base / "transformer"))
+        write_card(config.out, config.run, "mvideo", config, about)
     return config.out or config.run
+
+
+def draw_at_random(cache: ClipCache, count: int, seed: int, stills: float = 0.0) -> Callable[[int], Drawn]:
+    """Number -> batch of any clips."""
+
+    def batch_of(number: int) -> Drawn:
+        rng = rng_for(seed, number)
+        return draw(cache, rng, count, stills), rng
+
+    return batch_of
+
+
+def draw_in_order(clips: ShardCache, count: int, seed: int) -> Callable[[int], Drawn]:
+    """Number -> batch: each clip once an epoch."""
+    order = clips.order(count, seed)
+
+    def batch_of(number: int) -> Drawn:
+        rng, chosen = rng_for(seed, number), order.of(number)
+        return draw(gathered(clips, chosen), rng, len(chosen), chosen=np.arange(len(chosen))), rng
+
+    return batch_of
+
+
+def shard_clips(config: MVideoTrainConfig, model: CogVideoX) -> ShardCache:
+    """Clips of twice a clip's time, as many as the model sees at once, out of annotated shards."""
+    clip = config.clip
+    settings = WindowSettings(
+        2 * (clip.frames - 1) + 1, clip.size[0] * clip.size[1], 1, fps=clip.fps, captions=True, size=clip.size
+    )
+
+    def encode(window: Window) -> dict[str, Tensor]:
+        made = _encoded(Example(window.frames, window.masks, window.caption), model)
+        return {name: value.half() for name, value in made.items()}
+
+    identity = f"{weights_hash(config.base / 'vae')} {clip.small_size}"
+    return build_shard_cache(config.shards, config.data.cache, settings, encode, identity, config.on_bad)
+
+
+def gathered(clips: ShardCache, chosen: np.ndarray) -> ClipCache:
+    """Some clips of shards, read into memory."""
+    kept = [clips.read(int(k)) for k in chosen]
+    arrays = {n: np.stack([k[n].numpy() for k in kept]) for n in ("latents", "masks", "last_frames", "previous")}
+    return ClipCache(**arrays, captions=tuple(clips.examples[int(k)].about["caption"] for k in chosen))
 
 
 def train_base(config: BaseTrainConfig, example: Callable[[int], Example] | None = None) -> Path:
     """-> the finished model folder (or the run, where `out` is not given). `example`: other clips than the world's."""
-    device = _device(config.device, config.threads)
+    from accelerate import PartialState
+
+    device = pick_device(config.device, config.threads)
     transformer = start_transformer(config.base, config.loop.seed)
     model = load_cogvideox(config.base, None, torch.float32, str(device), config.clip, transformer=transformer)
-    cache = build_cache(example or _of_world(config.data, config.clip), model, config.data.cache, config.data.count)
+    with PartialState().main_process_first():
+        cache = build_cache(example or _of_world(config.data, config.clip), model, config.data.cache, config.data.count)
     network, precision = model.network, quick_dtype(device)
     network.base.requires_grad_(True).train()
 
-    def loss(step: int) -> Tensor:
-        rng = rng_for(config.loop.seed, step)
-        batch = plain(draw(cache, rng, config.batch, config.stills))
-        text = _read(model, batch.captions)
-        return mvideo_losses(network, model.scheduler, text, batch, rng, False, precision).diffusion
+    drawn_at = draw_at_random(cache, config.batch, config.loop.seed, config.stills)
 
-    train(network.base, loss, config.loop, config.run)
-    if config.out:
+    def batch_of(number: int) -> Drawn:
+        batch, rng = drawn_at(number)
+        return plain(batch), rng
+
+    def loss(drawn: Drawn) -> Tensor:
+        text = _read(model, drawn[0].captions)
+        return mvideo_losses(network, model.scheduler, text, *drawn, False, precision).diffusion
+
+    train(network.base, loss, config.loop, config.run, draw=batch_of)
+    if config.out and leads():
         for name, part in (("transformer", network.base), ("vae", model.autoencoder)):
             part.register_to_config(_name_or_path="")  # diffusers would write where it was read from
             part.half().save_pretrained(config.out / name)
         model.scheduler.save_pretrained(config.out / "scheduler")
+        write_card(config.out, config.run, "mvideo-base", config, {"clips": len(cache)})
     return config.out or config.run
 
 
@@ -360,9 +451,3 @@ def _of_world(data: WorldClips, clip: ClipSettings) -> Callable[[int], Example]:
             f"{frames}, for a clip and the one before it", "--capture with longer clips, or fewer frames a clip",
         )  # fmt: skip
     return lambda number: world_example(world, number, clip)
-
-
-def _device(name: str, threads: int) -> torch.device:
-    if threads:
-        torch.set_num_threads(threads)
-    return torch.device(name.replace("auto", "cuda" if torch.cuda.is_available() else "cpu"))

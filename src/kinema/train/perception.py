@@ -20,7 +20,8 @@ from kinema.errors import InputError
 from kinema.extract.mini_perception import MiniPerception, load_perception, save_perception
 from kinema.extract.perception_net import JOINT_SLICES, Maps, PerceptionConfig, PerceptionNet, channels_last
 from kinema.precision import pick_precision
-from kinema.train.loop import LoopConfig, rng_for, train
+from kinema.train.card import of_world, write_card
+from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, train
 from kinema.train.perception_data import (
     Batch,
     Change,
@@ -143,14 +144,22 @@ def step_loss(
     net: PerceptionNet, pool: ClipPool, config: PerceptionTrainConfig, step: int, precision: torch.dtype
 ) -> Tensor:
     """The sum of the terms on the batch of a step."""
-    device = net.parts.weight.device
-    batch, frames = draw(pool, config.batch, config.sides, step, config.loop.seed)
+    return drawn_loss(net, draw_step(pool, config, step), precision)
+
+
+def draw_step(pool: ClipPool, config: PerceptionTrainConfig, step: int) -> tuple[Batch, int, np.random.Generator]:
+    """What `draw` gives, and what decides which pixels are judged."""
+    return *draw(pool, config.batch, config.sides, step, config.loop.seed), rng_for(config.loop.seed + 1, step)
+
+
+def drawn_loss(net: PerceptionNet, drawn: tuple[Batch, int, np.random.Generator], precision: torch.dtype) -> Tensor:
+    device, (batch, frames, rng) = net.parts.weight.device, drawn
     batch = Batch._make(v.to(device) for v in batch)
     net.train()
     pictures = batch.pictures.contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         maps = net(pictures, frames)
-    terms = perception_loss(maps, batch, rng_for(config.loop.seed + 1, step))
+    terms = perception_loss(maps, batch, rng)
     return torch.stack(list(terms.values())).sum()
 
 
@@ -163,10 +172,7 @@ def train_perception(config: PerceptionTrainConfig) -> Path:
     """Train, resume or finish; -> the path of the weights."""
     from kinema.world.sampler import World
 
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
-    device = torch.device(name)
+    device = pick_device(config.device, config.threads)
     for path in (config.capture, config.photographs, config.validation, config.validation_photographs, config.start):
         if path is not None and not path.exists():
             raise InputError(path, "does not exist", expected="a file or folder")
@@ -187,7 +193,18 @@ def train_perception(config: PerceptionTrainConfig) -> Path:
         assert isinstance(model, PerceptionNet)
         return score_perception(MiniPerception(copy.deepcopy(model)), held_out)
 
-    train(net, lambda step: step_loss(net, pool, config, step, precision), config.loop, config.run, evaluate)
+    def drawn(step: int) -> tuple[Batch, int, np.random.Generator]:
+        return draw_step(pool, config, step)
+
+    train(net, lambda batch: drawn_loss(net, batch, precision), config.loop, config.run, evaluate, draw=drawn)
     out = config.out or config.run / "perception.safetensors"
-    save_perception(net, out, {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)})
+    if leads():
+        save_perception(net, out, {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)})
+        write_card(
+            out,
+            config.run,
+            "perception",
+            config,
+            of_world(config.capture),
+        )
     return out

@@ -25,7 +25,8 @@ from kinema.optimize.motion_strength import STRENGTH_QUANTILES, speed, strength_
 from kinema.optimize.perturbations import Perturbation, add_noise, frame_order, reorder
 from kinema.optimize.text_encoder import default_text_encoder
 from kinema.precision import pick_precision
-from kinema.train.loop import LoopConfig, rng_for, train
+from kinema.train.card import write_card
+from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, train
 from kinema.train.motion_data import MotionClips, load_capture_clips, sample_windows
 from kinema.types import BETA_COUNT, Category
 
@@ -147,7 +148,14 @@ def correction_loss(
     The paper's MSE of the pose, rooted joint by joint: what is judged is a mean distance, and squares let a few bad
     windows outweigh all others.
     """
-    category, given, clean, held, belongs, text, strength_known = draw(task, step)
+    return batch_loss(model, draw(task, step), device, precision)
+
+
+def batch_loss(
+    model: MotionPrior, batch: tuple, device: torch.device, precision: torch.dtype = torch.float32
+) -> Tensor:
+    """`correction_loss` of what `draw` gave."""
+    category, given, clean, held, belongs, text, strength_known = batch
     given, clean, held, belongs, text = (v.to(device) for v in (given, clean, held, belongs, text))
     strength = strength_of_speed(speed(clean, category), model.speeds(category))
     strength = torch.where(strength_known.to(device), strength, torch.nan)
@@ -243,10 +251,7 @@ def train_pmp(config: PmpTrainConfig) -> Path:
     """Train, resume or finish; -> the path of the weights."""
     from kinema.checkpoints import load_prior, save_prior
 
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
-    device = torch.device(name)
+    device = pick_device(config.device, config.threads)
     for path in (config.capture, config.validation, *config.quadrupeds, config.start):
         if path is not None and not path.exists():
             raise InputError(path, "does not exist", expected="a file")
@@ -264,12 +269,16 @@ def train_pmp(config: PmpTrainConfig) -> Path:
     validation = load_capture_clips(config.validation) if config.validation else None
     train(
         model,
-        lambda step: correction_loss(model, task, step, device, precision),
+        lambda batch: batch_loss(model, batch, device, precision),
         config.loop,
         config.run,
         (lambda _: validation_numbers(model, validation)) if validation else None,
+        draw=lambda step: draw(task, step),
     )
     out = config.out or config.run / "pmp.safetensors"
     provenance = {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)}
-    save_prior(model.cpu(), out, provenance)
+    if leads():
+        save_prior(model.cpu(), out, provenance)
+        clips = {name: len(some.captions) for name, some in task.clips.items()}
+        write_card(out, config.run, "pmp", config, {"clips": clips, "capture": config.capture.name})
     return out

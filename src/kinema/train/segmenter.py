@@ -32,7 +32,8 @@ from kinema.evaluate.grey_segmenter import (
 )
 from kinema.evaluate.mask_alignment import mask_alignment, masks_of_ids
 from kinema.extract.instances import box_of_mask
-from kinema.train.loop import LoopConfig, rng_for, train
+from kinema.train.card import of_world, write_card
+from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, train
 from kinema.train.perception_data import ClipPool, ClipSource, Frame, spoil_looks
 from kinema.types import MaskSequence
 
@@ -207,8 +208,7 @@ def train_segmenter(config: SegmenterTrainConfig, worlds: tuple[ClipSource, Clip
     """Train, resume or finish; -> the path of the weights. `worlds`: others than the procedural ones to train and score."""
     from kinema.world.sampler import World
 
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    pick_device("cpu", config.threads)
     world, other = worlds or (
         World.load(config.capture, config.photographs, "train", wide=True),
         World.load(config.validation, config.validation_photographs, "test", wide=True),
@@ -226,7 +226,18 @@ def train_segmenter(config: SegmenterTrainConfig, worlds: tuple[ClipSource, Clip
             for boxes in ("first", "every")
         }
 
-    train(net, lambda step: segmenter_loss(net, draw_windows(pool, config, step)), config.loop, config.run, evaluate)
+    def draw(step: int) -> list[Window]:
+        return draw_windows(pool, config, step)
+
+    train(net, lambda windows: segmenter_loss(net, windows), config.loop, config.run, evaluate, draw=draw)
     out = config.out or config.run / "segmenter.safetensors"
-    save_segmenter(net, out, {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)})
+    if leads():
+        save_segmenter(net, out, {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)})
+        write_card(
+            out,
+            config.run,
+            "segmenter",
+            config,
+            of_world(config.capture),
+        )
     return out

@@ -35,7 +35,8 @@ from kinema.evaluate.text_alignment import (
 )
 from kinema.motion_io.capture import mirrored_caption
 from kinema.reinforce.cogvideox import TokenPrompts
-from kinema.train.loop import LoopConfig, rng_for, train
+from kinema.train.card import of_world, write_card
+from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, train
 from kinema.train.perception_data import ClipSource
 from kinema.world.looks import COLORS
 
@@ -181,13 +182,31 @@ def contrastive_loss(
 def step_loss(
     net: VideoTextNet, pool: CaptionedPool, prompts: TokenPrompts, config: TextJudgeTrainConfig, step: int
 ) -> Float[Tensor, ""]:
+    return judging_loss(net, draw(pool, prompts, config, step))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Videos, what they and then their twins are called (in vectors), and whether the two differ."""
+
+    pictures: Tensor
+    words: Tensor
+    differ: Bool[np.ndarray, " B"]
+
+
+def draw(pool: CaptionedPool, prompts: TokenPrompts, config: TextJudgeTrainConfig, step: int) -> Judged:
+    """The batch of a step."""
     rng = rng_for(config.loop.seed, step)
     drawn = pool.draw(step, config.batch, rng)
     captions = [one.caption for one in drawn]
     others, differ = twins(captions, rng)
     pictures = network_input(torch.from_numpy(np.stack([one.pictures for one in drawn])))
-    texts = net.text(prompts.encode([*captions, *others]))
-    return contrastive_loss(net.video(pictures), texts, differ, net.log_scale.exp().clamp(max=MOST_SCALE))
+    return Judged(pictures, prompts.encode([*captions, *others]), differ)
+
+
+def judging_loss(net: VideoTextNet, batch: Judged) -> Float[Tensor, ""]:
+    texts = net.text(batch.words)
+    return contrastive_loss(net.video(batch.pictures), texts, batch.differ, net.log_scale.exp().clamp(max=MOST_SCALE))
 
 
 def score_text_judge(judge: TextJudge, clips: Sequence[Captioned]) -> dict[str, float]:
@@ -216,8 +235,7 @@ def train_text_judge(config: TextJudgeTrainConfig, worlds: tuple[ClipSource, Cli
     """Train, resume or finish; -> the path of the weights. `worlds`: others than the procedural ones to train and score."""
     from kinema.world.sampler import World
 
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    pick_device("cpu", config.threads)
     world, other = worlds or (
         World.load(config.capture, config.photographs, "train", wide=True),
         World.load(config.validation, config.validation_photographs, "test", wide=True),
@@ -231,7 +249,18 @@ def train_text_judge(config: TextJudgeTrainConfig, worlds: tuple[ClipSource, Cli
         assert isinstance(model, VideoTextNet)
         return score_text_judge(TextJudge(copy.deepcopy(model)), held_out)
 
-    train(net, lambda step: step_loss(net, pool, prompts, config, step), config.loop, config.run, evaluate)
+    def draw_step(step: int) -> Judged:
+        return draw(pool, prompts, config, step)
+
+    train(net, lambda batch: judging_loss(net, batch), config.loop, config.run, evaluate, draw=draw_step)
     out = config.out or config.run / "text.safetensors"
-    save_text_judge(net, out, {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)})
+    if leads():
+        save_text_judge(net, out, {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)})
+        write_card(
+            out,
+            config.run,
+            "text-judge",
+            config,
+            of_world(config.capture),
+        )
     return out

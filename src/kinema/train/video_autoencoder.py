@@ -21,7 +21,8 @@ from torch import Tensor
 from kinema.checkpoints import MINI_SVD
 from kinema.precision import pick_precision
 from kinema.reinforce.video_autoencoder import BLOCK, FourFrameAutoencoder
-from kinema.train.loop import LoopConfig, rng_for, train
+from kinema.train.card import of_world, write_card
+from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, train
 from kinema.world.sampler import World
 
 FRAMES = 9
@@ -117,9 +118,7 @@ def clips_of(world: World, step: int, count: int, seed: int, frames: int = FRAME
 
 def train_video_autoencoder(config: VideoAutoencoderTrainConfig) -> Path:
     """-> the folder with the finished weights (or the run, where `out` is not given)."""
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    device = torch.device(config.device.replace("auto", "cuda" if torch.cuda.is_available() else "cpu"))
+    device = pick_device(config.device, config.threads)
     precision = pick_precision("auto", device)
     world = World.load(config.capture, config.photographs, wide=config.wide)
     torch.manual_seed(config.loop.seed)
@@ -132,8 +131,11 @@ def train_video_autoencoder(config: VideoAutoencoderTrainConfig) -> Path:
     model.requires_grad_(True)
     model.encoder.requires_grad_(False)
 
-    def loss(step: int) -> Tensor:
-        clips = clips_of(world, step, config.clips, config.loop.seed).to(device)
+    def draw(step: int) -> Tensor:
+        return clips_of(world, step, config.clips, config.loop.seed)
+
+    def loss(clips: Tensor) -> Tensor:
+        clips = clips.to(device)
         with torch.no_grad():
             latents = model.encode(clips).latent_dist.mode()
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
@@ -153,8 +155,15 @@ def train_video_autoencoder(config: VideoAutoencoderTrainConfig) -> Path:
             "latent_rms": float(torch.cat(latents).square().mean() ** 0.5),
         }
 
-    train(model, loss, config.loop, config.run, evaluate, evaluate_every=config.loop.checkpoint_every)
-    if config.out:
+    train(model, loss, config.loop, config.run, evaluate, evaluate_every=config.loop.checkpoint_every, draw=draw)
+    if config.out and leads():
         model.register_to_config(_name_or_path="")  # diffusers would write where it was read from
         model.half().save_pretrained(config.out)
+        write_card(
+            config.out,
+            config.run,
+            "video-autoencoder",
+            config,
+            of_world(config.capture),
+        )
     return config.out or config.run

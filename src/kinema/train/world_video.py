@@ -24,8 +24,9 @@ from kinema.precision import pick_precision
 from kinema.reinforce import svd
 from kinema.reinforce.adapters import save_adapter
 from kinema.reinforce.part_condition import encode_condition, training_condition
+from kinema.train.card import of_world, write_card
 from kinema.train.latent_cache import SIDE, LatentCache, build_cache
-from kinema.train.loop import LoopConfig, rng_for, train
+from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, train
 from kinema.types import PartCondition
 from kinema.world.sampler import World
 
@@ -185,8 +186,15 @@ def train_world_video(config: VideoTrainConfig) -> Path:
     else:
         model = make_denoiser(autoencoder.config.latent_channels)
     _train(model.to(device), config, autoencoder, guided=False)
-    if config.out:
+    if config.out and leads():
         _save_folder(model, autoencoder, config.out)
+        write_card(
+            config.out,
+            config.run,
+            "world-video",
+            config,
+            of_world(config.capture),
+        )
     return config.out or config.run
 
 
@@ -203,9 +211,16 @@ def train_revision(config: VideoTrainConfig) -> Path:
     for name, weight in model.unet.named_parameters():
         weight.requires_grad_(svd.is_trained_for_motion(name))
     _train(model, config, autoencoder, guided=True)
-    if config.out:
+    if config.out and leads():
         own = {name: weight for name, weight in model.unet.state_dict().items() if svd.is_trained_for_motion(name)}
         save_adapter(own, config.out, folder, "unet", "first block and temporal layers")
+        write_card(
+            config.out,
+            config.run,
+            "revision",
+            config,
+            of_world(config.capture),
+        )
     return config.out or config.run
 
 
@@ -214,9 +229,7 @@ def _ready(config: VideoTrainConfig) -> tuple[torch.device, Any]:
 
     from kinema.checkpoints import MINI_SVD
 
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    name = config.device.replace("auto", "cuda" if torch.cuda.is_available() else "cpu")
+    device = pick_device(config.device, config.threads)
     folder = config.autoencoder or MINI_SVD / "vae"
     try:
         autoencoder = AutoencoderTiny.from_pretrained(folder, torch_dtype=torch.float32)
@@ -224,24 +237,28 @@ def _ready(config: VideoTrainConfig) -> tuple[torch.device, Any]:
         raise InputError(
             folder, f"holds no autoencoder ({error})", mend="kinema train autoencoder --out FOLDER"
         ) from error
-    return torch.device(name), autoencoder.to(name).eval().requires_grad_(False)  # type: ignore[attr-defined]
+    return device, autoencoder.to(device).eval().requires_grad_(False)  # type: ignore[attr-defined]
 
 
 def _train(model: Denoiser, config: VideoTrainConfig, autoencoder: Any, guided: bool) -> None:
+    from accelerate import PartialState
+
     world = World.load(config.capture, config.photographs)
-    cache = build_cache(world, autoencoder, config.cache, config.clips)
+    with PartialState().main_process_first():
+        cache = build_cache(world, autoencoder, config.cache, config.clips)
     precision = pick_precision("auto", next(model.parameters()).device)
     model.train()
 
-    def loss(step: int) -> Tensor:
+    def batch_of(step: int) -> tuple[Batch, np.random.Generator]:
         rng = rng_for(config.loop.seed, step)
         long = step >= (1 - config.long_share) * config.loop.steps
-        batch = draw(
-            cache, rng, max(1, config.batch // 2) if long else config.batch, cache.latents.shape[1] if long else SHORT
-        )
-        return denoising_loss(model, batch, rng, guided, precision)
+        count, frames = (max(1, config.batch // 2), cache.latents.shape[1]) if long else (config.batch, SHORT)
+        return draw(cache, rng, count, frames), rng
 
-    train(model, loss, config.loop, config.run)
+    def loss(drawn: tuple[Batch, np.random.Generator]) -> Tensor:
+        return denoising_loss(model, *drawn, guided, precision)
+
+    train(model, loss, config.loop, config.run, draw=batch_of)
 
 
 def _save_folder(model: Denoiser, autoencoder: Any, folder: Path) -> None:

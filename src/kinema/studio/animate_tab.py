@@ -41,11 +41,12 @@ def build(studio: Studio) -> dict[str, Any]:
                     gr.Button(e.title, icon=str(e.picture), elem_id=f"example-{k}", size="sm", min_width=120)
                     for k, e in enumerate(shipped.PICTURES)
                 ]
-            picture = visits.Upload(
-                label="Your picture: drop it here, or click", height=96, elem_id="picture", type="filepath"
-            )
+            picture = visits.upload_field("Your picture: drop it here, or click", "picture")
             picture_says = gr.HTML("", elem_id="picture-says", apply_default_css=False)
-            parts = visits.canvas_html(elem_id="parts")
+            parts = visits.canvas_html(
+                "parts", "Choose a picture: drop one, or take one of ours.", "Drag a part to where it is to end.",
+                "No targets yet: the model decides how things move.", paint=True,
+            )  # fmt: skip
         with gr.Column(scale=4, min_width=320):
             prompt = gr.Textbox(label="What happens", placeholder="a man lifts his hand", lines=2, elem_id="prompt",
                                 info="In English, as plainly as a caption. May be left out.")  # fmt: skip
@@ -53,9 +54,7 @@ def build(studio: Studio) -> dict[str, Any]:
                 [("no: the targets, or the model", ""), *((title, name) for name, title in shipped.clips())],
                 value="", label="Move as a captured clip does", elem_id="clip",
             )  # fmt: skip
-            own = visits.Upload(
-                label="or your own motion: .bvh, .npz, .glb", height=96, elem_id="motion", type="filepath"
-            )
+            own = visits.upload_field("or your own motion: .bvh, .npz, .glb", "motion")
             motion_says = gr.HTML("", apply_default_css=False)
             with gr.Row():
                 seconds = gr.Slider(1, 20, 2, step=0.5, label="Length, seconds", elem_id="seconds")

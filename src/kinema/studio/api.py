@@ -27,7 +27,7 @@ from kinema.studio.workspace import words
 def build(studio: Studio) -> None:
     """Endpoints without anything to see."""
     with gr.Column(visible=False):
-        file, other = visits.Upload(label="file", type="filepath"), visits.Upload(label="motion", type="filepath")
+        file, other = visits.upload_field("file"), visits.upload_field("motion")
         text, more = gr.Textbox(label="prompt"), gr.Textbox(label="more")
         targets = gr.JSON(label="targets")
         seconds, strength = gr.Number(2, label="seconds"), gr.Number(None, label="strength")

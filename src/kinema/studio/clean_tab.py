@@ -33,7 +33,7 @@ def build(studio: Studio) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=320):
             ours = gr.Button("Our noisy capture", size="sm", elem_id="clean-ours")
-            own = visits.Upload(label="Your motion: .bvh, .npz, .glb", height=96, type="filepath", elem_id="clean-own")
+            own = visits.upload_field("Your motion: .bvh, .npz, .glb", "clean-own")
             says = gr.HTML("", elem_id="clean-says", apply_default_css=False)
             refine = gr.Checkbox(True, label="Refine it", info="noise, shuffled and repeated frames and gaps go")
             prompt = gr.Textbox(

@@ -18,6 +18,7 @@ from kinema.studio.masks_draft import MaskDraft
 TASK = "kinema.studio.tasks:animate_masks"
 FIND = "kinema.studio.tasks:find_masks"
 FIND_FPS = 8.0
+MASK_FILES = "Masks: .npz, .json (COCO), .zip of PNGs, .mp4 (white on black)"
 PRESET = "mini-cogvideox"
 FITS = {"refuse masks of another shape": "", "cut what is too wide or too high": "crop", "leave room beside": "pad"}
 
@@ -41,10 +42,7 @@ def build(studio: Studio) -> None:
                                    info="Nouns, with commas between them.")  # fmt: skip
                 find = gr.Button("Find", elem_id="find")
             with gr.Accordion("Upload masks", open=False):
-                own = visits.Upload(
-                    label="Masks: .npz, .json (COCO), .zip of PNGs, .mp4 (white on black)", height=96,
-                    type="filepath", elem_id="masks-own",
-                )  # fmt: skip
+                own = visits.upload_field(MASK_FILES, "masks-own")
             source_says = gr.HTML("", elem_id="masks-says", apply_default_css=False)
             gr.Markdown("### 2 · Edit")
             with gr.Row():
@@ -63,7 +61,7 @@ def build(studio: Studio) -> None:
                 info="One a line, as kinema masks edit --op takes them; done after the sliders.",
             )  # fmt: skip
             with gr.Accordion("Compose with others", open=False):
-                other = visits.Upload(label="Other masks, which stand behind", height=96, type="filepath")
+                other = visits.upload_field("Other masks, which stand behind", "masks-other")
                 offset = gr.Slider(0, 20, 0, step=0.5, label="They begin after, seconds")
                 compose = gr.Button("Compose")
             edit_says = gr.HTML("", elem_id="edit-says", apply_default_css=False)
@@ -172,7 +170,7 @@ def build(studio: Studio) -> None:
         from kinema.masks.lint import lint_masks, mends
         from kinema.masks.recipe import as_text
 
-        masks = drafts.edited(draft, drafts.steps_of(*sliders, more))
+        masks = drafts.edited(draft, drafts.steps_of(*(*sliders, more)))
         lines = [as_text(step) for step in mends(lint_masks(masks, seconds))]
         return "\n".join([*(line for line in (more or "").splitlines() if line.strip()), *lines])
 

@@ -46,7 +46,10 @@ def build(studio: Studio, tab: gr.Tab) -> dict[str, Any]:
         with gr.Column(scale=3, min_width=320):
             frame = gr.Slider(1, 15, 8, step=1, label="Frame", elem_id="mend-frame",
                               info="The moment at which a part is to be somewhere else.")  # fmt: skip
-            parts = visits.canvas_html(elem_id="mend-parts", empty="Choose a result above.")
+            parts = visits.canvas_html(
+                "mend-parts", "Choose a result above.", "Drag a part to where it should be in this frame.",
+                "Nothing is moved yet.", paint=False,
+            )  # fmt: skip
         with gr.Column(scale=2, min_width=280):
             prompt = gr.Textbox(label="What happens", lines=2, elem_id="mend-prompt")
             with gr.Row():

@@ -7,11 +7,13 @@ another one. The browser gets videos under names that tell nothing, and asks no 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kinema.errors import InputError
 from kinema.studio.votes import (
+    Asked,
     Pair,
     browser_secret,
     is_voter,
@@ -48,12 +50,14 @@ def build_study(db: Path, pairs: Sequence[Pair]) -> gr.Blocks:
     gr.set_static_paths([db / "videos"])
     player: dict[str, Any] = {"interactive": False, "autoplay": True, "loop": True, "buttons": [], "height": 420}
     with gr.Blocks(title="kinema study", analytics_enabled=False) as page, gr.Column(elem_classes="kn-study"):
+        # The question that is on the page: others' votes may by now have changed which one would come next.
+        on_page = gr.State(None)
         token = gr.BrowserState("", storage_key="kinema-study", secret=browser_secret(db))
         with gr.Column() as door:
             gr.Markdown(
                 f"# Which video is better?\n\nYou will see {len(pairs)} pairs of videos and answer a few questions on each. "
-                "There is no right or wrong. You can stop at any time and go on later, in this browser or with your code.\n\n"
-                "Keys: **1** the left video, **2** the right one, **0** where it is offered."
+                "There is no right or wrong. Stop whenever you like, and go on later in this browser or with your code.\n\n"
+                "Keys: **1** and **2** for the videos, **0** where it is offered."
             )
             code = gr.Textbox(label="Your code, if you have been here before", placeholder="leave empty to begin")
             refused = gr.Markdown(visible=False)
@@ -62,12 +66,12 @@ def build_study(db: Path, pairs: Sequence[Pair]) -> gr.Blocks:
             where = gr.Markdown(elem_id="study-where")
             question = gr.Markdown(elem_classes="kn-question", elem_id="study-question")
             with gr.Row():
-                left = gr.Video(label="1 · left", elem_id="video-1", **player)
-                right = gr.Video(label="2 · right", elem_id="video-2", **player)
+                left = gr.Video(label="Video 1", elem_id="video-1", **player)
+                right = gr.Video(label="Video 2", elem_id="video-2", **player)
             with gr.Row():
-                choose_left = gr.Button("1 · left", variant="primary", elem_id="vote-1")
+                choose_left = gr.Button("Video 1", variant="primary", elem_id="vote-1")
                 choose_none = gr.Button("0", elem_id="vote-0", visible=False)
-                choose_right = gr.Button("2 · right", variant="primary", elem_id="vote-2")
+                choose_right = gr.Button("Video 2", variant="primary", elem_id="vote-2")
             back = gr.Button("Take back my last answer", size="sm", elem_id="study-back")
         gr.HTML("", js_on_load=KEYS_JS, elem_id="study-keys")
 
@@ -77,7 +81,7 @@ def build_study(db: Path, pairs: Sequence[Pair]) -> gr.Blocks:
                 return {door: gr.update(visible=True), booth: gr.update(visible=False), token: "",
                         refused: gr.update(value=said, visible=bool(said))}  # fmt: skip
             asked = next_question(db, pairs, voter)
-            page = {door: gr.update(visible=False), booth: gr.update(visible=True), token: voter}
+            page = {door: gr.update(visible=False), booth: gr.update(visible=True), token: voter, on_page: asked}
             whose = f"Your code: `{voter}`"
             if asked is None:
                 ended = gr.update(visible=False)
@@ -94,30 +98,43 @@ def build_study(db: Path, pairs: Sequence[Pair]) -> gr.Blocks:
 
         def enter(typed: str) -> dict[Any, Any]:
             typed = typed.strip().lower()
-            return shown(typed or new_voter(db), f"The code {typed[:20]!r} is not known here. Leave it empty to begin anew.")
+            return shown(
+                typed or new_voter(db), f"The code {typed[:20]!r} is not known here. Leave it empty to begin anew."
+            )
 
-        def answer(voter: str, key: Any) -> dict[Any, Any]:
-            if voter and is_voter(db, voter):
-                asked = next_question(db, pairs, voter)
-                if asked is not None:
-                    try:
-                        vote(db, voter, asked, asked.choice(key))
-                    except InputError as error:
-                        raise gr.Error(f"{error.where} {error.problem}: {error.expected}") from error
+        def answer(voter: str, asked: Asked | None, key: Any) -> dict[Any, Any]:
+            if asked is not None and is_voter(db, voter):
+                try:
+                    vote(db, voter, asked, asked.choice(key))
+                except InputError as error:
+                    raise gr.Error(f"{error.where} {error.problem}: {error.expected}") from error
             return shown(voter)
 
         def undo(voter: str) -> dict[Any, Any]:
             take_back(db, voter)
             return shown(voter)
 
-        parts = [token, door, booth, refused, where, question, left, right, choose_left, choose_none, choose_right]
+        parts = [
+            token,
+            on_page,
+            door,
+            booth,
+            refused,
+            where,
+            question,
+            left,
+            right,
+            choose_left,
+            choose_none,
+            choose_right,
+        ]
         quiet: dict[str, Any] = {"outputs": parts, "show_progress": "hidden", "api_visibility": "private"}
         begin.click(enter, code, **quiet)
         code.submit(enter, code, **quiet)
         page.load(shown, token, **quiet)
         for key, button in (("1", choose_left), ("2", choose_right), ("0", choose_none)):
-            # One vote at a time for each voter: a second click waits until the next pair is there.
-            button.click(lambda voter, key=key: answer(voter, key), token, trigger_mode="once", **quiet)
+            # A second click before the next question is there counts for nothing.
+            button.click(partial(answer, key=key), [token, on_page], trigger_mode="once", **quiet)
         back.click(undo, token, trigger_mode="once", **quiet)
     return page
 
@@ -142,7 +159,9 @@ def serve_study(settings: Settings, pairs: Sequence[Pair], wait: bool = True) ->
             footer_links=[], run_history=False, theme=theme(), css=CSS, ssr_mode=False, enable_monitoring=False,
         )  # fmt: skip
     except OSError as error:
-        raise InputError("--port", f"{settings.port} is taken ({error})", mend="--port N with another number") from error
+        raise InputError(
+            "--port", f"{settings.port} is taken ({error})", mend="--port N with another number"
+        ) from error
     if wait:
         try:
             page.block_thread()

@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,18 @@ PLAYER: dict[str, Any] = {"interactive": False, "autoplay": True, "loop": True, 
 log = logging.getLogger(__name__)
 
 
-class Upload(gr.File):
-    """A file from the visitor's own machine; an address in its place is refused, for the server fetches nothing."""
+def upload_field(label: str, elem_id: str | None = None) -> gr.File:
+    """A field for a file of the visitor's own machine; an address in its place is refused: the server fetches nothing."""
+    field = gr.File(label=label, height=64, type="filepath", elem_id=elem_id, elem_classes="kn-drop")
+    taken = field.async_move_resource_to_block_cache
 
-    is_template = True
-
-    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
+    async def only_files(url_or_file_path: str | Path | None) -> str | None:
         if str(url_or_file_path).lower().startswith(("http:", "https:")):
             raise gr.Error("A file is wanted, not an address: this server fetches nothing.")
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
+        return await taken(url_or_file_path)
+
+    field.async_move_resource_to_block_cache = only_files
+    return field
 
 
 def visitor_of(studio: Studio, request: gr.Request) -> str:
@@ -156,11 +160,13 @@ def finished(job: Job) -> Result | None:
     return read_result(job.folder) if job.state == "done" else None
 
 
-def canvas_html(empty: str = "Choose a picture: drop one, or take one of ours.", **more: Any) -> gr.HTML:
-    """The picture on which parts are dragged."""
+def canvas_html(elem_id: str, empty: str, hint: str, none: str, paint: bool) -> gr.HTML:
+    """The picture on which parts are dragged, with what it says where it is empty, how to use it, and without targets."""
+    said = {"empty": empty, "hint": hint, "none": none, "paint": "yes" if paint else "no"}
+    data = " ".join(f'data-{name}="{escape(text)}"' for name, text in said.items())
     return gr.HTML(
-        {}, html_template=f'<div class="kn-canvas" data-empty="{empty}"></div>',
-        js_on_load=(canvas.STATIC / "canvas.js").read_text(), apply_default_css=False, **more,
+        {}, html_template=f'<div class="kn-canvas" {data}></div>', elem_id=elem_id,
+        js_on_load=(canvas.STATIC / "canvas.js").read_text(), apply_default_css=False,
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """The votes of a blind A/B study: which pairs there are, what is asked next, and what was answered.
 
 Input: folders of videos, one a method; the same file name is the same picture and prompt. Output: a folder with the videos
-under names that tell nothing, and `votes.sqlite`. ReVision's user studies (section 4.3: motion consistency, amount of motion,
-realism, pairs side by side in random order; and occlusion, where "no interaction" may be answered).
+under names that tell nothing, and `votes.sqlite`. The questions are those of ReVision's user studies: motion consistency,
+amount of motion, realism, of pairs side by side in random order; and occlusion, where "no interaction" may be answered.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class Asked:
     @property
     def files(self) -> tuple[Path, Path]:
         """Left and right."""
-        files = self.pair.file_a, self.pair.file_b
-        return files if self.left == "a" else files[::-1]
+        a, b = self.pair.file_a, self.pair.file_b
+        return (a, b) if self.left == "a" else (b, a)
 
     def choice(self, key: Literal["1", "2", "0"]) -> Choice:
         """What a key stands for: 1 left, 2 right, 0 neither."""
@@ -127,7 +127,9 @@ def make_pairs(folders: Sequence[Path], out: Path) -> list[Pair]:
             raise InputError(folder, "holds no videos", expected="a folder of .mp4 files, one folder a method")
         name = folder.resolve().name
         if name in methods:
-            raise InputError(folder, f"has the same name as another folder: {name}", mend="rename one: it is the method")
+            raise InputError(
+                folder, f"has the same name as another folder: {name}", mend="rename one: it is the method"
+            )
         methods[name] = videos
     if len(methods) < 2:
         raise InputError("folders", f"are {len(methods)}", expected="at least two, one a method")
@@ -221,15 +223,15 @@ def preferences(out: Path) -> list[Preference]:
         ).fetchall()
     made = []
     order = {question.name: number for number, question in enumerate(QUESTIONS)}
-    for group in sorted({row[:3] for row in rows}, key=lambda g: (g[1:], order[g[0]])):
-        own = [row[3:] for row in rows if row[:3] == group]
+    for question, a, b in sorted({row[:3] for row in rows}, key=lambda g: (g[1:], order[g[0]])):
+        own = [row[3:] for row in rows if row[:3] == (question, a, b)]
         valid = [row for row in own if row[0] != "none"]
         for_a = np.array([choice == "a" for choice, _, _ in valid], bool)
         pairs, voters = (np.array([row[k] for row in valid], dtype=object) for k in (1, 2))
         low, high = wilson(for_a, pairs, voters)
         share = float(for_a.mean()) if len(valid) else float("nan")
-        counts = len(valid), len(own) - len(valid), len(set(pairs)), len(set(voters))
-        made.append(Preference(*group, share, low, high, *counts))
+        none, seen, people = len(own) - len(valid), len(set(pairs)), len(set(voters))
+        made.append(Preference(question, a, b, share, low, high, len(valid), none, seen, people))
     return made
 
 

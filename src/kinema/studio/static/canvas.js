@@ -69,6 +69,7 @@ function draw() {
   bar.setAttribute('aria-label', 'tools of the picture'); root.appendChild(bar);
   const dragging = button('Drag a part', 'Drag parts to where they are to end', () => choose('drag'), bar);
   const painting = button('Paint a target', 'Paint where the chosen part is to end', () => choose('paint'), bar);
+  if (root.dataset.paint === 'no') { dragging.style.display = painting.style.display = 'none'; }
   const select = document.createElement('select'); select.className = 'kn-tool'; select.setAttribute('aria-label', 'part to paint');
   v.parts.forEach((p, k) => { const o = document.createElement('option'); o.value = k; o.textContent = words(p.part) + (p.subject ? ' (' + (p.subject + 1) + ')' : ''); select.appendChild(o); });
   select.onchange = () => { chosen = v.parts[select.value]; };
@@ -80,7 +81,7 @@ function draw() {
     mode = what; select.style.display = what === 'paint' ? '' : 'none';
     dragging.setAttribute('aria-pressed', what === 'drag'); painting.setAttribute('aria-pressed', what === 'paint');
     svg.classList.toggle('kn-painting', what === 'paint');
-    hint.textContent = what === 'drag' ? 'Drag a part to where it is to end. By keyboard: Tab to a part, then the arrow keys.'
+    hint.textContent = what === 'drag' ? root.dataset.hint + ' By keyboard: Tab to a part, then the arrow keys.'
       : 'Paint around the place where the part is to end.';
   }
   svg = make('svg', { viewBox: `0 0 ${v.width} ${v.height}`, role: 'group', 'aria-label': 'the picture and its parts' });
@@ -151,7 +152,7 @@ function drawTargets() {
   }
   if (drawing) make('polyline', { points: drawing.map(p => p.join(',')).join(' '), class: 'kn-stroke' }, targets);
   const said = [...(v.drags || []).map(d => words(d.part) + ' moved'), ...(v.shapes || []).map(s => words(s.part) + ' painted')];
-  if (list) list.textContent = said.length ? 'Targets: ' + said.join(', ') + '.' : 'No targets yet: the model decides how things move.';
+  if (list) list.textContent = said.length ? 'Targets: ' + said.join(', ') + '.' : root.dataset.none;
 }
 draw();
 watch('value', draw);

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from kinema.annotate import agreement, cuts, fits, looking
+from kinema.annotate import cuts, looking
 from kinema.annotate.captions import Captioner, MotionJudge, RuleJudge, SeenCaptioner, load_judge
 from kinema.annotate.record import SCHEMA, Record
 from kinema.errors import InputError
@@ -180,6 +180,8 @@ def clip_stages(recipe: Recipe, models: Models) -> tuple[Stage, ...]:
     if isinstance(recipe, MVideo):
         follow = Stage("masks", f"{who} 1", lambda r: looking.follow_first(r, see(), recipe.most_subjects), gpu=True)
         return follow, name
+    from kinema.annotate import agreement, fits
+
     r = recipe
     return (
         Stage("sample", f"{who} 1", lambda c: looking.sample(c, see(), r.least_share, r.most_people), gpu=True),

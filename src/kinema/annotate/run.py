@@ -17,7 +17,7 @@ from typing import Any
 
 from kinema.annotate.inputs import Bad, Captions, find_sources
 from kinema.annotate.ledger import Ledger, clip_id, extended, load_plan, save_plan, source_id
-from kinema.annotate.recipes import MVideo, Recipe, fingerprint, settings_of
+from kinema.annotate.recipes import Models, MVideo, Recipe, fingerprint, settings_of
 from kinema.annotate.record import FILTERED, KEPT, Source
 from kinema.annotate.shards import read_members, write_shard
 from kinema.atomic import atomic_path
@@ -93,11 +93,11 @@ def annotate(
     return totals
 
 
-def here(sources: list[Source], recipe: Recipe, out: Path) -> Iterator[Source]:
+def here(sources: list[Source], recipe: Recipe, out: Path, models: Models | None = None) -> Iterator[Source]:
     """One after the other, in this process."""
     from kinema.annotate.worker import Worker
 
-    worker = Worker(recipe, out)
+    worker = Worker(recipe, out, models)
     for source in sources:
         worker.annotate(source)
         yield source

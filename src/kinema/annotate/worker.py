@@ -7,6 +7,8 @@ how many cores a machine has; more workers make use of them.
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -162,14 +164,14 @@ class Worker:
 
 
 def single_thread() -> None:
-    """One thread for torch, OpenCV and numba in this process."""
+    """One thread for OpenCV, torch and numba in this process, whether they are imported already or not yet."""
     import cv2
-    import numba
-    import torch
 
-    torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    numba.set_num_threads(1)
+    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
+    for name in ("torch", "numba"):
+        if name in sys.modules:
+            sys.modules[name].set_num_threads(1)
 
 
 def _shot(video: Record, number: int, first: int, end: int) -> Record:

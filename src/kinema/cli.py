@@ -27,6 +27,7 @@ from kinema.cli_fetch import fetch
 from kinema.cli_masks import MASKS_COMMANDS, mask
 from kinema.cli_mvideo import animate
 from kinema.cli_studio import studio
+from kinema.cli_study import study
 from kinema.cli_train import TRAINABLE, train_command
 from kinema.cli_verify import verify
 from kinema.cli_video import evaluate, generate, sample
@@ -238,7 +239,7 @@ def retarget(
 
 COMMANDS = (
     generate, animate, extract, annotate, refine, render, diagnose, convert, retarget, evaluate,
-    mask, fetch, studio, verify, doctor,
+    mask, fetch, studio, verify, study, doctor,
 )  # fmt: skip
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Annotated
 
 from tyro.conf import arg
 
 from kinema.console import say
+from kinema.errors import InputError
 
 
 def train_pmp() -> None:
@@ -34,9 +35,13 @@ def train_world_video() -> None:
 
 
 def train_revision() -> None:
-    """Train the motion adapter of mini-svd; the same command again goes on after a stop.
+    """Train a motion adapter; the same command again goes on after a stop. Without --preset: that of mini-svd.
 
     $ kinema train revision --capture cmu_train.npz --cache cache --run runs/revision --out adapter.safetensors
+    $ kinema train revision --preset svd --model DIR --shards shards/ --cache cache --run runs/svd --out svd.safetensors
+    $ accelerate launch --config_file configs/accelerate/fsdp2.yaml -m kinema train revision --preset wan --model DIR
+        --shards shards/ --cache cache --run runs/wan --out wan.safetensors
+    $ kinema train revision --preset svd --help                 (presets: svd, svd-tiktok, wan)
     """
 
 
@@ -72,6 +77,7 @@ def train_mvideo_base() -> None:
 def train_mvideo() -> None:
     """Train the adapter for masks and the clip before of any CogVideoX; the same command again goes on after a stop.
 
+    $ kinema train mvideo --base CogVideoX-5b --shards shards/ --data.cache cache --run runs/5b --at-once 1 --out adapter
     $ kinema train mvideo --base mini_cogvideox --data.capture cmu_train.npz --data.cache cache --run runs/adapter
         --clip.frames 17 --clip.size 128 128 --clip.small-size 64 64 --out mini_cogvideox/adapter
     """
@@ -89,6 +95,16 @@ def train_text_judge() -> None:
 
     $ kinema train text-judge --capture cmu_train.npz --run runs/text --out text.safetensors
     """
+
+
+def _preset(argv: Sequence[str]) -> str | None:
+    """What follows --preset."""
+    for flag, value in zip(argv, (*argv[1:], ""), strict=True):
+        if flag == "--preset":
+            return value
+        if flag.startswith("--preset="):
+            return flag.partition("=")[2]
+    return None
 
 
 TRAINABLE: dict[str, Callable[[], None]] = {
@@ -120,10 +136,20 @@ _CODE = {
 }
 
 
-def train_command(name: str) -> Callable[..., None]:
-    """The real verb: its flags come from a configuration that lies beside torch, hence only when asked for."""
-    module, configuration, function = _CODE[name]
-    config_type, train = (getattr(import_module(module), item) for item in (configuration, function))
+def train_command(name: str, argv: Sequence[str] = ()) -> Callable[..., None]:
+    """The real verb: its flags come from a configuration that lies beside torch, hence only when asked for.
+
+    `--preset` among `argv` says which configuration that is.
+    """
+    preset = _preset(argv) if name == "revision" else None
+    if preset is None:
+        module, configuration, function = _CODE[name]
+        config_type, train = (getattr(import_module(module), item) for item in (configuration, function))
+    else:
+        full = import_module("kinema.train.revision")
+        if preset not in full.PRESETS:
+            raise InputError("--preset", f"is {preset!r}", f"one of {', '.join(full.PRESETS)}; none for mini-svd")
+        config_type, train = full.PRESETS[preset], full.train_full_revision
 
     def command(config) -> None:
         logging.getLogger("kinema").setLevel(logging.INFO)

@@ -1,11 +1,21 @@
+import importlib.util
 import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from kinema.errors import InputError
+from kinema.train.batches import drawn_ahead
+from kinema.train.checkpoint import CHECKPOINT
 from kinema.train.loop import LoopConfig, learning_rate, rng_for, train
+from kinema.types import Video
 
 
 def task(seed: int = 0):
@@ -73,6 +83,83 @@ def test_nan_stops_and_keeps_the_checkpoint(tmp_path):
             tmp_path,
         )
     assert (tmp_path / "checkpoint.safetensors").exists()
+
+
+@dataclass(frozen=True)
+class Seen:
+    pictures: torch.Tensor
+    caption: str
+
+
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_the_batch_that_is_not_a_number_is_kept(ahead, tmp_path):
+    model, _ = task()
+
+    def draw(number: int) -> Seen:
+        return Seen(torch.full((2, 4), torch.nan if number == 3 else 0.1 * number), f"clip {number}")
+
+    config = LoopConfig(steps=9, checkpoint_every=2, ahead=ahead)
+    with pytest.raises(FloatingPointError, match="nan_3"):
+        train(model, lambda seen: model(seen.pictures).mean(), config, tmp_path, draw=draw)
+    with safe_open(tmp_path / "nan_3.safetensors", "pt") as opened:
+        assert opened.get_tensor("batch.pictures").isnan().all()
+        assert opened.metadata() == {"number": "3", "step": "3", "batch.caption": "clip 3"}
+    assert (tmp_path / CHECKPOINT).exists()
+
+
+def test_batches_that_are_drawn_ahead_come_in_order():
+    slow = np.random.default_rng(0).uniform(0, 0.01, 20)
+
+    def draw(number: int) -> int:
+        time.sleep(slow[number])
+        return 10 * number
+
+    assert list(drawn_ahead(draw, range(20), 3)) == [(n, 10 * n) for n in range(20)]
+
+
+def test_other_settings_than_it_began_with_are_said(tmp_path, caplog):
+    model, loss = task()
+    train(model, loss, LoopConfig(steps=4, checkpoint_every=4), tmp_path)
+    train(model, loss, LoopConfig(steps=6, checkpoint_every=4, learning_rate=0.1, seed=2), tmp_path)
+    assert "learning_rate 0.001 -> 0.1, seed 0 -> 2" in caplog.text
+
+
+def test_videos_and_numbers_of_an_evaluation_are_kept(tmp_path):
+    model, loss = task()
+
+    def evaluate(_: nn.Module):
+        return {"score": 0.5, "sample": Video(np.zeros((4, 16, 16, 3), np.uint8), 8.0)}
+
+    train(model, loss, LoopConfig(steps=4, checkpoint_every=2), tmp_path, evaluate, 4)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert ["score" in line for line in lines] == [False, True]
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["sample_000004.mp4"]
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [2, 4]
+    assert events.Tags()["images"] == ["sample"]
+
+
+def test_wandb_is_asked_for_and_not_there(tmp_path, monkeypatch):
+    model, loss = task()
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "wandb" else real(name))
+    with pytest.raises(InputError, match="pip install wandb"):
+        train(model, loss, LoopConfig(steps=2, wandb="project"), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ddp", "fsdp2", "deepspeed"])
+def test_accelerate_reads_the_configurations(name):
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+
+    file = Path(__file__).parents[2] / f"configs/accelerate/{name}.yaml"
+    asked = ["--config_file", str(file), "-m", "kinema", "train", "revision"]
+    args, _, _ = _validate_launch_command(launch_command_parser().parse_args(asked))
+    assert args.num_processes == 8
+    assert (args.use_fsdp, args.use_deepspeed, args.multi_gpu) == (name == "fsdp2", name == "deepspeed", name == "ddp")
+    if name == "fsdp2":
+        assert int(args.fsdp_version) == 2
+    if name == "deepspeed":
+        assert int(args.zero_stage) == 2
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):

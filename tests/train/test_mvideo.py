@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from clips_to_train import clip, write
 from test_cogvideox import CLIP, moving_masks, random_inputs, save_tiny_folder, tiny_model, tiny_transformer
 
 from kinema.errors import InputError
@@ -281,7 +282,7 @@ def test_a_base_then_its_adapter_from_the_command_down(tmp_path):
     adapter = train_mvideo(
         MVideoTrainConfig(tmp_path / "run2", base, data, tmp_path / "adapter", CLIP, 4, batch=2, loop=short), example
     )
-    assert {path.name for path in adapter.iterdir()} == {LORA_FILE, MVIDEO_FILE}
+    assert {path.name for path in adapter.iterdir()} == {LORA_FILE, MVIDEO_FILE, "card.json", "card.md"}
     assert str(tmp_path) not in (base / "vae" / "config.json").read_text()
     loaded = load_cogvideox(base, adapter, clip=CLIP)
     assert loaded.network.mask.weight.abs().max() > 0
@@ -289,6 +290,25 @@ def test_a_base_then_its_adapter_from_the_command_down(tmp_path):
     assert found.shape == (9, 32, 32, 3)
     log = [json.loads(line) for line in (tmp_path / "run2" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 2
+
+
+def test_from_annotated_shards_to_an_adapter(tmp_path):
+    """Clips of twice a clip's time at the model's rate; one that is too short is counted. A video is made on the way."""
+    base, frames = save_tiny_folder(tmp_path / "base"), 2 * (LENGTH - 1) + 1
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    clips = (clip("a", frames, (32, 32)), clip("b", frames, (32, 32), caption="a red ball"), clip("c", 5, (32, 32)))
+    write(shards / "clips-0.tar", *clips)
+    short = LoopConfig(steps=2, warmup=1, checkpoint_every=1)
+    asked = MVideoTrainConfig(
+        tmp_path / "run", base, WorldClips(tmp_path / "cache"), tmp_path / "adapter", CLIP, 4, batch=2, at_once=1,
+        shards=(shards,), on_bad="skip", evaluate_every=2, loop=short,
+    )  # fmt: skip
+    adapter = train_mvideo(asked)
+    assert load_cogvideox(base, adapter, clip=CLIP).network.mask.weight.abs().max() > 0
+    card = json.loads((adapter / "card.json").read_text())
+    assert (card["data"]["clips"], card["steps"]) == ({"used": 2, "too short": 1, "clips": 3}, 2)
+    assert (tmp_path / "run/samples/sample_000002.mp4").exists()
 
 
 def test_a_base_without_a_configuration_is_refused(tmp_path):

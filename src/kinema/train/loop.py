@@ -93,6 +93,10 @@ class _Step(nn.Module):
     def __init__(self, network: nn.Module, loss: Callable[[Any], Tensor]):
         super().__init__()
         self.network, self.loss = network, loss
+        own = {type(module).__name__ for module in network.modules()}
+        asked = {name for module in network.modules() for name in getattr(module, "_no_split_modules", None) or ()}
+        self._no_split_modules = sorted(asked & own)
+        """Blocks that FSDP2 gathers at once, as diffusers' classes name them."""
 
     def forward(self, batch: Any) -> Tensor:
         return self.loss(batch)

@@ -313,7 +313,10 @@ def train_mvideo(config: MVideoTrainConfig, example: Callable[[int], Example] | 
     loop = share_out(config.loop, config.batch, count, PartialState().num_processes) if config.at_once else config.loop
     if config.shards:
         clips = shard_clips(config, model)
-        batch_of, about = draw_in_order(clips, count, config.loop.seed), {"clips": clips.counts, **clips.licences()}
+        batch_of, about = (
+            draw_in_order(clips, count, config.loop.seed),
+            {"clips": clips.counts, "licences": clips.licences()},
+        )
         shown = gathered(clips, np.arange(1))
     else:
         with PartialState().main_process_first():

@@ -2,12 +2,11 @@
 
 python benchmarks/speed.py --capture cmu_test.npz [--photographs photos/] --out results.json [--clips 8] [--rows quality,...]
 python benchmarks/speed.py --preset mini-cogvideox --capture cmu_test.npz [--photographs photos/] --out results.json
-python benchmarks/speed.py --preset svd --random-weights       (or vace-1.3b; on a GPU: seconds and peak memory)
 
 Of the mini models, on clips of the held-out world: seconds of CPU (`time.process_time`, so that other work on the machine
 counts little; one thread). mini-svd: one stage from noise, three stages, and stage 3 on the true motion, as
 benchmarks/revision.py has them. mini-cogvideox: a clip from its true masks, as benchmarks/mvideo.py has it. A stopped run
-goes on. The full models have random weights of their own configurations: their time and memory, not what they show.
+goes on. What the full models cost: benchmarks/speed_full.py.
 """
 
 from __future__ import annotations
@@ -32,12 +31,13 @@ from kinema.evaluate.mask_alignment import mask_overlaps, masks_of_ids
 from kinema.evaluate.text_alignment import shipped_text_judge
 from kinema.evaluate.video_metrics import dynamic_degree, psnr_db
 from kinema.extract.mini_perception import shipped_perception
-from kinema.presets import SPEEDS, Preset, backbone, find_clip_preset, find_preset
+from kinema.presets import Preset, backbone, find_clip_preset, find_preset
 from kinema.reinforce.backbone import Sampling
 from kinema.reinforce.cogvideox import CogVideoX
 from kinema.reinforce.part_condition import scene_condition
 from kinema.reinforce.reposed import carry
 from kinema.reinforce.speed import QUALITY, Deep, FirstBlock, Speed, Taylor
+from kinema.reinforce.speed_levels import SPEEDS
 from kinema.world.clip import WorldClip
 from kinema.world.sampler import World
 
@@ -118,7 +118,7 @@ def of_masks(clip: WorldClip, speed: Speed) -> Measured:
 
 def main(
     out: Path,
-    preset: Literal["mini-svd", "mini-cogvideox", "svd", "vace-1.3b"] = "mini-svd",
+    preset: Literal["mini-svd", "mini-cogvideox"] = "mini-svd",
     capture: Path | None = None,
     photographs: Path | None = None,
     clips: int = 8,

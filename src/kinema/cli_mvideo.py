@@ -68,8 +68,9 @@ def animate(
     from kinema.masks.files import read_masks
     from kinema.mvideo import animate as run
     from kinema.mvideo import clips_folder, frame_count, shaped
-    from kinema.presets import find_clip_preset, speed_of
+    from kinema.presets import find_clip_preset
     from kinema.provenance import check_signer
+    from kinema.reinforce.speed_levels import speed_of
 
     check_output(out, VIDEO_SUFFIXES)
     check_signer()

@@ -83,8 +83,8 @@ def generate(
 
     from kinema.atomic import atomic_path
     from kinema.motion_io import load_motion
-    from kinema.presets import speed_of
     from kinema.provenance import check_signer, write_generated
+    from kinema.reinforce.speed_levels import speed_of
     from kinema.revision import generate as run
     from kinema.sketch import parse_drag
     from kinema.stages import record_of

@@ -16,7 +16,8 @@ from kinema.reinforce import cogvideox_fun, svd, vace, wan
 from kinema.reinforce.backbone import Constraints, Start
 from kinema.reinforce.cogvideox import ClipSettings
 from kinema.reinforce.memory import Memory
-from kinema.reinforce.speed import QUALITY, Deep, FirstBlock, Level, Speed, Taylor, check_compiler
+from kinema.reinforce.speed import QUALITY, Level, Speed, check_compiler
+from kinema.reinforce.speed_levels import speed_of
 
 if TYPE_CHECKING:
     from kinema.reinforce.backbone import Backbone
@@ -200,53 +201,7 @@ def _loader(model: str) -> Callable[..., Backbone]:
     return readers[model]
 
 
-_WAN_SPEEDS: dict[Level, Speed] = {
-    "balanced": Speed(cache=FirstBlock(0.1), guided=(0.3, 1e9)),
-    "fast": Speed(steps=0.6, cache=FirstBlock(0.1), guided=(0.3, 5.0)),
-}
-_VACE_SPEEDS: dict[Level, Speed] = {
-    "balanced": Speed(cache=Taylor(2), guided=(0.3, 1e9)),
-    "fast": Speed(steps=0.6, cache=Taylor(2), guided=(0.3, 5.0)),
-}
-_COGVIDEOX_SPEEDS: dict[Level, Speed] = {
-    "balanced": Speed(cache=FirstBlock(0.1)),
-    "fast": Speed(steps=0.6, cache=FirstBlock(0.1), guided=(0.3, 5.0)),
-}
-SPEEDS: dict[str, dict[Level, Speed]] = {
-    "mini-svd": {
-        "balanced": Speed(cache=Deep(3)),
-        "fast": Speed(steps=0.5, cache=Deep(4)),
-    },
-    "svd": {
-        "balanced": Speed(cache=Deep(2), guided=(0.3, 1e9)),
-        "fast": Speed(steps=0.6, cache=Deep(3), guided=(0.3, 5.0), sampler="dpm++"),
-    },
-    "wan": _WAN_SPEEDS,
-    "vace-1.3b": _VACE_SPEEDS,
-    "vace-14b": _VACE_SPEEDS,
-    "cogvideox-fun": _COGVIDEOX_SPEEDS,
-    "mini-cogvideox": {
-        "balanced": Speed(cache=FirstBlock(0.1)),
-        "fast": Speed(steps=0.67, cache=FirstBlock(0.2)),
-    },
-    "cogvideox-2b": _COGVIDEOX_SPEEDS,
-    "cogvideox-5b": _COGVIDEOX_SPEEDS,
-}
-"""What the levels above "quality" save. Of the mini models they are measured (docs/speed.md); of the others they are near to
-what was found on other checkpoints by those who made the caches and the interval, and have never been run."""
-
-
-def speed_of(name: str, level: Level, compiled: bool = False) -> Speed:
-    """A preset's level, its blocks compiled or not. Raises InputError."""
-    if name not in SPEEDS:
-        raise InputError("preset", f"is {name!r}", expected="one of " + ", ".join(SPEEDS))
-    known = {"quality": QUALITY, **SPEEDS[name]}
-    if level not in known:
-        raise InputError("speed", f"is {level!r}", "one of " + ", ".join(known))
-    return replace(known[level], compiled=compiled)
-
-
-def _with_speed(preset: Preset, speed: Level | Speed) -> Preset:
+def with_speed(preset: Preset, speed: Level | Speed) -> Preset:
     """The preset with so many steps fewer; where the model is moved to the GPU in parts, without what needs it whole."""
     speed = speed if isinstance(speed, Speed) else speed_of(preset.name, speed)
     if preset.memory != "fast" and (speed.cache or speed.compiled):
@@ -283,7 +238,7 @@ def find_preset(
     if memory is not None:
         preset = replace(preset, memory=memory)
     if speed is not None:
-        preset = _with_speed(preset, speed)
+        preset = with_speed(preset, speed)
     if preset.folder is None:
         preset = replace(preset, folder=fetched(name))
     if preset.folder is None:

@@ -13,7 +13,7 @@ from tiny_svd import tiny_svd_pipeline, tiny_unet
 from tiny_wan import tiny_vace_pipeline, tiny_wan_pipeline
 
 from kinema.errors import InputError
-from kinema.presets import CLIP_PRESETS, PRESETS, SPEEDS, find_preset, speed_of
+from kinema.presets import CLIP_PRESETS, PRESETS, find_preset
 from kinema.reinforce import svd, vace, wan
 from kinema.reinforce.backbone import Sampling
 from kinema.reinforce.cogvideox_fun import CogVideoXFun
@@ -27,6 +27,7 @@ from kinema.reinforce.speed import (
     check_compiler,
     noise_of,
 )
+from kinema.reinforce.speed_levels import SPEEDS, speed_of
 from kinema.reinforce.svd_cache import deep_cache
 
 ALWAYS = 1e9

@@ -8,12 +8,11 @@ diffusers' `CogVideoXPipeline` (Yang et al. 2024): v-prediction, and classifier-
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -25,6 +24,7 @@ from kinema.checkpoints import weights_hash
 from kinema.errors import InputError
 from kinema.reinforce.cogvideox_lora import load_adapter
 from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
+from kinema.reinforce.cogvideox_text import PromptEncoder, T5Prompts, TokenPrompts
 from kinema.reinforce.memory import Memory, place
 from kinema.reinforce.speed import QUALITY, Speed, blocks_of, cached, compiled, noise_of, only_dpm
 from kinema.types import MaskSequence
@@ -45,14 +45,6 @@ COLOURS = np.array(
 """RGB of the first, second, ... thing of a mask sequence, on black. Fixed: trained adapters depend on it."""
 SHAPE_TOLERANCE = 0.02
 """Relative difference of two aspect ratios up to which masks are only scaled."""
-log = logging.getLogger(__name__)
-
-
-@runtime_checkable
-class PromptEncoder(Protocol):
-    """Prompts to what the transformer reads: as many tokens as it was made for, of its text width."""
-
-    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "B L E"]: ...
 
 
 @dataclass(frozen=True)
@@ -75,54 +67,6 @@ class ClipSettings:
     guidance: float = 6.0
     guide_all: bool = False
     speed: Speed = QUALITY
-
-
-class T5Prompts:
-    """CogVideoX's own text encoder: T5 v1.1 XXL through transformers."""
-
-    def __init__(self, tokenizer: Any, model: Any, tokens: int):
-        self.tokenizer, self.model, self.tokens = tokenizer, model, tokens
-
-    @torch.inference_mode()
-    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "B L E"]:
-        count = max(len(ids) for ids in self.tokenizer(list(prompts)).input_ids)
-        _warn_of_length(count, self.tokens)
-        asked = self.tokenizer(
-            list(prompts), padding="max_length", max_length=self.tokens, truncation=True, return_tensors="pt"
-        )
-        return self.model(asked.input_ids.to(self.model.device))[0]
-
-
-class TokenPrompts:
-    """The offline encoder of the mini model: the vectors of the prompt's tokens (`kinema.optimize.text_encoder`).
-
-    Each is of root mean square 1 and gets its place in the sentence added as sines and cosines, since CogVideoX itself
-    knows no order of its text; what is past the end is 0.
-    """
-
-    def __init__(self, tokens: int):
-        from diffusers.models.embeddings import get_1d_sincos_pos_embed_from_grid
-
-        from kinema.optimize.text_encoder import TokenTableEncoder
-
-        self.encoder, self.tokens = TokenTableEncoder(), tokens
-        places = torch.arange(tokens, dtype=torch.float32)
-        self.places = get_1d_sincos_pos_embed_from_grid(self.encoder.width, places).float()
-
-    def encode(self, prompts: Sequence[str]) -> Float[Tensor, "B L E"]:
-        found = torch.zeros(len(prompts), self.tokens, self.encoder.width)
-        texts = [prompt.lower() for prompt in prompts]
-        for k, encoded in enumerate(self.encoder.tokenizer.encode_batch(texts, add_special_tokens=False)):
-            _warn_of_length(len(encoded.ids), self.tokens)
-            vectors = self.encoder.table[encoded.ids[: self.tokens]]
-            size = vectors.square().mean(1, keepdim=True).sqrt()
-            found[k, : len(vectors)] = vectors / size.clamp(min=1e-6) + self.places[: len(vectors)]
-        return found
-
-
-def _warn_of_length(count: int, most: int) -> None:
-    if count > most:
-        log.warning("the prompt has %d tokens; what comes after the first %d is not read", count, most)
 
 
 @dataclass

@@ -26,6 +26,7 @@ from kinema.cli_extract import extract
 from kinema.cli_fetch import fetch
 from kinema.cli_masks import MASKS_COMMANDS, mask
 from kinema.cli_mvideo import animate
+from kinema.cli_serve import serve
 from kinema.cli_studio import studio
 from kinema.cli_study import study
 from kinema.cli_train import TRAINABLE, train_command
@@ -239,7 +240,7 @@ def retarget(
 
 COMMANDS = (
     generate, animate, extract, annotate, refine, render, diagnose, convert, retarget, evaluate,
-    mask, fetch, studio, verify, study, doctor,
+    mask, fetch, studio, verify, study, serve, doctor,
 )  # fmt: skip
 
 
@@ -256,7 +257,7 @@ def commands(argv: Sequence[str]) -> SubcommandApp:
         app.command(name=name, help=listed(command, asked[:1] == [name]))(command)
     for name, command in TRAINABLE.items():
         wanted = asked == ["train", name]
-        train.command(name=name, help=listed(command, wanted))(train_command(name) if wanted else command)
+        train.command(name=name, help=listed(command, wanted))(train_command(name, argv) if wanted else command)
     world.command(name="sample", help=listed(sample, asked == ["world", "sample"]))(sample)
     for command in MASKS_COMMANDS:
         name = command.__name__

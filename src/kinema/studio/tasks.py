@@ -33,8 +33,8 @@ def animate_picture(settings: dict[str, Any], folder: Path, report: Report) -> N
     """Tab 1, and the reruns of tab 2: `kinema.generate`. Files: picture.png, perhaps motion and sketch.json, stages/."""
     import kinema
     from kinema.motion_io import load_motion
+    from kinema.provenance import write_generated
     from kinema.stages import record_of
-    from kinema.video import write_video
 
     drags = [(part, tuple(start), tuple(end)) for part, start, end in settings.get("drags", ())]
     target = None
@@ -42,7 +42,7 @@ def animate_picture(settings: dict[str, Any], folder: Path, report: Report) -> N
         target = folder / "sketch.json"
         _write_json({"shapes": settings["shapes"]}, target)
     motion = load_motion(folder / settings["motion"]) if settings.get("motion") else None
-    watch = _Stages(folder / "stages", report)
+    watch = _Stages(folder / "stages", report, settings["preset"])
     result = kinema.generate(
         folder / "picture.png", settings["prompt"] or None, target, drags, motion, settings.get("strength"),
         seconds=settings.get("seconds"), seed=settings["seed"], preset=settings["preset"], stages=folder / "stages",
@@ -50,7 +50,7 @@ def animate_picture(settings: dict[str, Any], folder: Path, report: Report) -> N
     )  # fmt: skip
     watch.look()
     report("save", 0, 1)
-    write_video(result.video.frames, folder / "video.mp4", result.video.fps)
+    write_generated(result.video.frames, folder / "video.mp4", result.video.fps, settings["preset"])
     _write_json(record_of(result), folder / "result.json")
     _write_faults(folder, {s.label or f"subject {s.id + 1}": s.motion for s in result.refined.subjects})
     _poster(result.video.frames, folder)
@@ -59,8 +59,8 @@ def animate_picture(settings: dict[str, Any], folder: Path, report: Report) -> N
 class _Stages:
     """Reports how far `kinema.generate` is, and makes of every finished stage what the page shows of it."""
 
-    def __init__(self, folder: Path, report: Report):
-        self.folder, self.report = folder, report
+    def __init__(self, folder: Path, report: Report, preset: str):
+        self.folder, self.report, self.preset = folder, report, preset
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         if done <= 1:
@@ -69,13 +69,13 @@ class _Stages:
 
     def look(self) -> None:
         from kinema.motion_io.scene import load_scene
+        from kinema.provenance import write_generated
         from kinema.studio.view3d import scene_view, write_view
-        from kinema.video import write_video
 
         coarse = self.folder / "coarse.npz"
         if coarse.exists() and not (self.folder / "coarse.mp4").exists():
             with np.load(coarse) as kept:
-                write_video(kept["frames"], self.folder / "coarse.mp4", float(kept["fps"]))
+                write_generated(kept["frames"], self.folder / "coarse.mp4", float(kept["fps"]), self.preset)
         for name in ("scene", "refined"):
             if (self.folder / f"{name}.npz").exists() and not (self.folder / f"{name}.view.json").exists():
                 write_view(scene_view(load_scene(self.folder / f"{name}.npz")), self.folder / f"{name}.view.json")

@@ -78,11 +78,11 @@ class RunLog(AbstractContextManager):
         log.info("%s", record)
 
     def _show(self, name: str, video: Video, step: int) -> None:
-        from kinema.video import write_video
+        from kinema.provenance import write_generated
 
         folder = self.run / "samples"
         folder.mkdir(exist_ok=True)
-        write_video(video.frames, folder / f"{name}_{step:06d}.mp4", video.fps)
+        write_generated(video.frames, folder / f"{name}_{step:06d}.mp4", video.fps, "in training")
         if self.board:
             chosen = np.linspace(0, len(video.frames) - 1, min(SHOWN, len(video.frames))).round().astype(int)
             self.board.add_image(name, np.concatenate(video.frames[chosen], 1), step, dataformats="HWC")

@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from commands import refused, status
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 import kinema
+from commands import refused, status
 from kinema.errors import InputError
 from kinema.provenance import AI, check_signer, read_manifest, write_generated
 from kinema.signer import LOCAL_FILE, LOCAL_NAME, local_signer

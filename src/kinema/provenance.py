@@ -34,6 +34,8 @@ OFFLINE = {
 }
 UNTRUSTED = "signingCredential.untrusted"
 """C2PA's status of a signer that is on no list of trusted ones."""
+NO_MANIFEST = ("ManifestNotFound", "NotSupported")
+"""c2pa's words for a file without one, and for a kind of file that can't hold one."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -135,12 +137,11 @@ def read_manifest(path: str | Path, roots: str | Path | None = None) -> Manifest
     try:
         with _context(roots) as context, c2pa.Reader(str(path), context=context) as reader:
             store = json.loads(reader.json())
-    except c2pa.C2paError.ManifestNotFound:
-        return None
-    except c2pa.C2paError.NotSupported:
-        return None  # a kind of file that can't hold one
     except c2pa.C2paError as error:
-        return Manifest("tampered", False, "", "", False, None, (str(error).partition(":")[0],))
+        problem = str(error).partition(":")[0]
+        if problem in NO_MANIFEST:
+            return None
+        return Manifest("tampered", False, "", "", False, None, (problem,))
     return _manifest(store)
 
 

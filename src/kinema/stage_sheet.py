@@ -11,9 +11,9 @@ from jaxtyping import UInt8
 
 from kinema.atomic import atomic_path
 from kinema.plan import coarse_fit, hw_of
+from kinema.provenance import write_generated
 from kinema.reinforce.control_video import control_video
 from kinema.reinforce.part_condition import scene_condition
-from kinema.provenance import write_generated
 from kinema.render.palette import parts_to_rgb
 from kinema.video import write_video
 

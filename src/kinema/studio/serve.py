@@ -141,10 +141,6 @@ class Replica:
 
     def make(self, order: Order) -> tuple[bytes, dict[str, Any]] | str:
         """The video as .mp4 and how it was made; or what is wrong with the job, in words."""
-        from kinema.provenance import write_generated
-        from kinema.revision import generate
-        from kinema.stages import record_of
-
         until = time.monotonic() + self.service.limits.job_s
 
         def in_time(stage: str, done: int, total: int) -> None:
@@ -158,6 +154,10 @@ class Replica:
                 picture, out = Path(folder) / "picture", Path(folder) / "video.mp4"
                 picture.write_bytes(order.image)
                 check_picture(picture, self.service.limits)
+                from kinema.provenance import write_generated
+                from kinema.revision import generate
+                from kinema.stages import record_of
+
                 made = generate(
                     picture, order.prompt, None, order.drags, None, order.strength, None, order.seconds, order.seed,
                     self.service.preset, progress=in_time, model=self.service.model,

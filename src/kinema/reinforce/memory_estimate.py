@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from kinema.errors import InputError
 from kinema.reinforce.memory import Memory, is_text_encoder, offload
 from kinema.reinforce.public_configs import Configs
 
@@ -185,6 +186,8 @@ def built(name: str, configs: Configs, dtype: torch.dtype, model: Model) -> Any:
     in_full = model in ("wan", "vace") and name in ("vae", "image_encoder")
     part = _on_meta(configs[name]).to("meta")
     exact = set(getattr(part, "_keep_in_fp32_modules", None) or ())
+    if hasattr(part, "tie_weights") and dtype != torch.float16:
+        exact = set()  # transformers heeds it in float16 alone
     for path, value in (*part.named_parameters(), *part.named_buffers()):
         if value.is_floating_point() and not in_full and not exact & set(path.split(".")):
             value.data = value.data.to(dtype)
@@ -207,8 +210,12 @@ def _on_meta(config: dict[str, Any]) -> Any:
             return FourFrameAutoencoder.from_config(values)
         if hasattr(diffusers, name):
             return getattr(diffusers, name).from_config(values)
-        of_class = getattr(transformers, name)
-        return of_class(of_class.config_class(**values))
+        of_class = getattr(transformers, name, None)
+        if of_class is None:
+            raise InputError("model", f"has a part of the class {name}", "classes of diffusers and transformers")
+        part = of_class(of_class.config_class(**values))
+        part.tie_weights()
+        return part
 
 
 def _latent_grid(job: Job, vae: Any, size: tuple[int, int], frames: int) -> tuple[int, int, int]:

@@ -112,4 +112,8 @@ def configs_in(folder: Path) -> Configs:
         except (ValueError, KeyError, IndexError, AttributeError) as error:
             raise InputError(path, f"is no configuration ({error})", "one as diffusers writes it") from error
         found[part] = {**config, "_class_name": name}
+    if "vae" not in found or not {"unet", "transformer"} & set(found):
+        raise InputError(
+            folder, "has no configuration of its autoencoder or its network", "a model as diffusers lays it out"
+        )
     return found

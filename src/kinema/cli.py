@@ -52,6 +52,7 @@ from kinema.console import (
     working,
 )
 from kinema.errors import InputError
+from kinema.reinforce.parallel import is_first
 
 MapName = Literal["parts", "mask", "depth", "normals", "openpose", "shaded"]
 DESCRIPTION = """Direct the motion in video diffusion: animate a picture or masks, mend motion, draw control videos.
@@ -273,7 +274,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
     handler.addFilter(said_once())
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.basicConfig(level=logging.WARNING if is_first() else logging.ERROR, format="%(message)s", handlers=[handler])
     clean_up_when_told_to_stop()
     try:
         commands(argv).cli(prog="kinema", description=DESCRIPTION, args=argv)

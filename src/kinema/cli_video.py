@@ -55,6 +55,7 @@ def generate(
     $ kinema generate photo.jpg --out video.mp4 --stages stages/ --from-stage 2
     $ kinema generate photo.jpg --out video.mp4 --preset vace-1.3b --model Wan2.1-VACE-1.3B-diffusers
     $ kinema generate photo.jpg --out video.mp4 --speed balanced
+    $ torchrun --nproc-per-node 2 -m kinema generate photo.jpg --out video.mp4 --preset wan
 
     Args:
         image: the picture that the video begins with
@@ -84,6 +85,7 @@ def generate(
     from kinema.atomic import atomic_path
     from kinema.motion_io import load_motion
     from kinema.provenance import check_signer, write_generated
+    from kinema.reinforce.parallel import is_first
     from kinema.reinforce.speed_levels import speed_of
     from kinema.revision import generate as run
     from kinema.sketch import parse_drag
@@ -98,6 +100,8 @@ def generate(
             image, prompt, target, drags, moved, strength, frames, seconds, seed, preset, start, stages, from_stage,
             progress, model, adapter, control, memory, speed_of(preset, speed, compile),
         )  # fmt: skip
+    if not is_first():
+        return
     write_generated(result.video.frames, out, result.video.fps, preset, watermark)
     with atomic_path(Path(f"{out}.json")) as temporary:
         temporary.write_text(json.dumps(record_of(result), indent=2) + "\n")

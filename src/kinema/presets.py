@@ -16,6 +16,7 @@ from kinema.reinforce import cogvideox_fun, svd, vace, wan
 from kinema.reinforce.backbone import Constraints, Start
 from kinema.reinforce.cogvideox import ClipSettings
 from kinema.reinforce.memory import Memory
+from kinema.reinforce.parallel import check_shareable, own_gpu
 from kinema.reinforce.speed import QUALITY, Level, Speed, check_compiler
 from kinema.reinforce.speed_levels import speed_of
 
@@ -85,7 +86,8 @@ class Preset:
 
         assert self.folder is not None, "find_preset gives it one"
         on_gpu = torch.cuda.is_available()
-        dtype, device = (getattr(torch, self.on_gpu), "cuda") if on_gpu else (quick_dtype("cpu"), "cpu")
+        check_shareable(self.model)
+        dtype, device = (getattr(torch, self.on_gpu), own_gpu()) if on_gpu else (quick_dtype("cpu"), "cpu")
         return _loader(self.model)(self.folder, self.adapter, dtype, device, heeded(self.memory, on_gpu))
 
 
@@ -304,6 +306,7 @@ class ClipPreset:
         if self.adapter is None:
             log.warning("%s has no adapter: it sees the prompt alone, neither masks nor the clip before", self.name)
         on_gpu = torch.cuda.is_available()
+        check_shareable("cogvideox")
         dtype, device = (getattr(torch, self.on_gpu), "cuda") if on_gpu else (quick_dtype("cpu"), "cpu")
         memory = heeded(self.memory, on_gpu)
         check_memory(self)

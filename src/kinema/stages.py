@@ -22,6 +22,7 @@ import numpy as np
 from kinema.atomic import atomic_path
 from kinema.errors import InputError
 from kinema.motion_io.scene import load_scene, save_scene
+from kinema.reinforce.parallel import is_first
 from kinema.types import Scene, Video
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class Stages:
         if path.exists() and self.keys.get(name) == key:
             return load(path)
         made = make()
+        if not is_first():
+            return made
         save(made, path)
         self.keys[name] = key
         with atomic_path(self.folder / "stages.json") as temporary:
@@ -76,7 +79,7 @@ class Stages:
 
     def finish(self, result: GenerationResult) -> None:
         """Write what is there to look at, and how it was made."""
-        if self.folder is None:
+        if self.folder is None or not is_first():
             return
         from kinema.stage_sheet import write_pictures
 

@@ -23,6 +23,7 @@ from kinema.errors import InputError
 from kinema.reinforce.adapters import adapted, read_adapter
 from kinema.reinforce.backbone import Condition, Constraints, Sampling
 from kinema.reinforce.memory import Memory
+from kinema.reinforce.parallel import check_tokens, processes, share_tokens
 from kinema.reinforce.part_condition import encode_condition
 from kinema.reinforce.pipelines import encode_text, load_pipeline, place_pipeline, run
 from kinema.reinforce.vace import NEGATIVE_PROMPT, TOKENS
@@ -102,6 +103,7 @@ class Wan:
             raise InputError("start", "is a clip", "pure noise, from which this model starts")
         picture = cv2.resize(image, sampling.size, interpolation=cv2.INTER_AREA)
         width, height = sampling.size
+        check_tokens(self.pipeline.transformer, (sampling.frames - 1) // 4 + 1, (width // 8, height // 8))
         with self._moved_by(condition, (height // 8, width // 8)):
             return run(
                 self.pipeline, sampling, progress,
@@ -146,4 +148,6 @@ def load_wan(
         pipeline.transformer.patch_embedding.added.to(pipeline.transformer.patch_embedding.base.weight)
         tensors = read_adapter(adapter, pipeline.transformer, Path(folder), "transformer")
     place_pipeline(pipeline, memory, device)
+    if processes() > 1:
+        share_tokens(pipeline.transformer)
     return Wan(pipeline, tensors)

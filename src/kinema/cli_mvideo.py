@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -34,6 +35,9 @@ def animate(
     anchored: bool = False,
     fit: Annotated[Literal["crop", "pad"] | None, option("crop|pad", "default: they are refused")] = None,
     fps: Fps = None,
+    memory: Annotated[
+        Literal["fast", "balanced", "low", "int8"] | None, option("fast|balanced|low|int8", "default: the preset's")
+    ] = None,
     speed: Literal["quality", "balanced", "fast"] = "quality",
     compile: bool = False,
     watermark: bool = False,
@@ -61,6 +65,7 @@ def animate(
         anchored: keep every clip to the colours of the first one, for scenes that stay
         fit: masks of another shape than the video's: crop them, or pad them
         fps: frames a second of the masks
+        memory: how much of the model lies on the GPU at a time; less takes longer. See kinema doctor --preset NAME
         speed: quality is the plain model; the others save work, and change the video (docs/speed.md)
         compile: put the model's blocks through torch.compile: minutes once, then quicker steps
         watermark: also put an invisible mark into the frames, which kinema verify finds (docs/provenance.md)
@@ -75,6 +80,7 @@ def animate(
     check_output(out, VIDEO_SUFFIXES)
     check_signer()
     chosen = find_clip_preset(preset, model, adapter, speed_of(preset, speed, compile))
+    chosen = chosen if memory is None else replace(chosen, memory=memory)
     frame_count(seconds, chosen.clip.fps)
     given = None
     if masks is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
-from kinema.console import Output, check_output, count_frames, option, say, with_progress
+from kinema.console import Output, check_output, count_frames, option, parse_size, say, with_progress
 from kinema.evaluate.report import evaluate
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ def generate(
         option("parts|depth|openpose|layout", "default: the preset's"),
     ] = None,
     memory: Annotated[
-        Literal["fast", "balanced", "low"] | None, option("fast|balanced|low", "default: the preset's")
+        Literal["fast", "balanced", "low", "int8"] | None, option("fast|balanced|low|int8", "default: the preset's")
     ] = None,
+    size: Annotated[str | None, option("WxH", "default: the preset's")] = None,
     speed: Literal["quality", "balanced", "fast"] = "quality",
     compile: bool = False,
     stages: Annotated[Path | None, option("DIR")] = None,
@@ -73,7 +74,8 @@ def generate(
         model: a model folder as diffusers lays it out, safetensors
         adapter: what makes that model see parts, .safetensors
         control: how the model is told the motion
-        memory: how much of the model lies on the GPU at a time; less takes longer
+        memory: how much of the model lies on the GPU at a time; less takes longer. See kinema doctor --preset NAME
+        size: about how large frames are; their shape is the picture's
         speed: quality is the plain model; the others save work, and change the video (docs/speed.md)
         compile: put the model's blocks through torch.compile: minutes once, then quicker steps
         stages: keep what every stage made; what is unchanged is used again, and a stopped run goes on
@@ -99,6 +101,7 @@ def generate(
         result = run(
             image, prompt, target, drags, moved, strength, frames, seconds, seed, preset, start, stages, from_stage,
             progress, model, adapter, control, memory, speed_of(preset, speed, compile),
+            parse_size(size) if size else None,
         )  # fmt: skip
     if not is_first():
         return

@@ -223,8 +223,11 @@ def find_preset(
     adapter: Path | None = None,
     memory: Memory | None = None,
     speed: Level | Speed | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Preset:
-    """A preset; with a folder, an adapter, a memory or a speed of the user's instead of its own, where given.
+    """A preset; with a folder, an adapter, a memory, a speed or a size of the user's instead of its own, where given.
+
+    Of the size, (width, height), frames have about the pixels; their shape is the picture's.
 
     A model folder comes with no adapter but the given one. Without one, what `kinema fetch` brought is taken. Raises
     InputError for an unknown name, and where there is no folder.
@@ -241,6 +244,8 @@ def find_preset(
         preset = replace(preset, memory=memory)
     if speed is not None:
         preset = with_speed(preset, speed)
+    if size is not None:
+        preset = replace(preset, pixels=size[0] * size[1])
     if preset.folder is None:
         preset = replace(preset, folder=fetched(name))
     if preset.folder is None:
@@ -264,7 +269,7 @@ def _without_weights(name: str, source: str) -> InputError:
 
 def backbone(preset: Preset) -> Backbone:
     """The preset's model, read once, however fast it is sampled."""
-    return _read(replace(preset, speed=QUALITY, coarse_steps=0, steps=0, start_steps=0))
+    return _read(replace(preset, pixels=0, speed=QUALITY, coarse_steps=0, steps=0, start_steps=0))
 
 
 @cache

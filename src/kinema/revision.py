@@ -91,6 +91,7 @@ def generate(
     control: Control | None = None,
     memory: Memory | None = None,
     speed: Level | Speed | None = None,
+    size: tuple[int, int] | None = None,
 ) -> GenerationResult:
     """Animate a picture by the three stages.
 
@@ -105,11 +106,12 @@ def generate(
     from_stage  2 or 3: take the scene, or the refined scene, from `stages` as it lies there, edited or not
     model       folder of the preset's model, where it comes without weights; adapter  file of its motion adapter
     control     how the model is told the motion; by default the preset's usual way
-    memory      how much of the model lies on the GPU at a time: "fast", "balanced" or "low"
+    memory      how much of the model lies on the GPU at a time: "fast", "balanced", "low", or in which numbers: "int8"
     speed       "quality", the plain model, "balanced" or "fast" (docs/speed.md), or what is to be saved
+    size        (width, height): frames have about so many pixels, in the picture's shape; by default the preset's
     Raises InputError for what cannot be used; finished stages are kept.
     """
-    chosen = find_preset(preset, model, adapter, memory, speed)
+    chosen = find_preset(preset, model, adapter, memory, speed, size)
     picture = load_picture(image) if isinstance(image, str | Path) else checked_picture(image)
     plan = make_plan(picture, chosen, prompt, target, drags, motion, strength, frames, seconds, seed, start, control)
     for note in plan.notes:

@@ -4,27 +4,38 @@ fast      all of it
 balanced  the network a block at a time, the text encoder a layer at a time; frames are decoded in tiles
 low       the network a layer at a time too, its weights kept in 8 bits (which changes the frames); nothing is pinned before
           it is needed, so that the host holds the weights once
+int8      as balanced, with the network's linear layers in 8 bits with a scale for each row, by torchao (which changes the
+          frames less than low does)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Sequence
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
-Memory = Literal["fast", "balanced", "low"]
+from kinema.errors import InputError
+
+Memory = Literal["fast", "balanced", "low", "int8"]
 STORED_AS = torch.float8_e4m3fn
 
 
 def place(
-    network: Any, autoencoder: Any, others: Sequence[Any], memory: Memory, device: str, dtype: torch.dtype
-) -> None:
+    network: Any, autoencoder: Any, others: Sequence[Any], memory: Memory, device: str, dtype: torch.dtype,
+    exact: Collection[str] = (),
+) -> None:  # fmt: skip
     """Put a model's parts where `memory` says, frozen and ready for inference.
 
     network  the large one; autoencoder stays on the device, and so do `others`, but for a text encoder
     dtype    that the network computes in
+    exact    tensors of the network that change yet, as those of an adapter: layers with one stay as they are
     """
+    if memory == "int8":
+        to_int8(network, exact)
     for part in (network, autoencoder, *others):
         part.eval().requires_grad_(False)
     if memory == "fast":
@@ -33,10 +44,10 @@ def place(
         return
     if memory == "low":
         keep_in_8_bits(network, dtype)
-    offload(network, "block" if memory == "balanced" else "leaf", device, pinned=memory == "balanced")
+    offload(network, "leaf" if memory == "low" else "block", device, pinned=memory != "low")
     for part in others:
         if is_text_encoder(part):
-            offload(part, "leaf", device, pinned=memory == "balanced")
+            offload(part, "leaf", device, pinned=memory != "low")
         else:
             part.to(device)
     autoencoder.to(device)
@@ -46,6 +57,22 @@ def place(
 
 def is_text_encoder(part: Any) -> bool:
     return hasattr(part, "shared")
+
+
+def is_quantised(name: str, module: Any, exact: Collection[str] = ()) -> bool:
+    """Whether a layer goes to 8 bits: linear ones, but for a LoRA's and those with a tensor of `exact`."""
+    return isinstance(module, nn.Linear) and "lora_" not in name and f"{name}.weight" not in exact
+
+
+def to_int8(network: Any, exact: Collection[str] = ()) -> None:
+    """The network's linear layers in int8, a scale for each row; they compute as before. Raises InputError without torchao."""
+    if find_spec("torchao") is None:
+        raise InputError("memory", "is int8, for which there is no torchao", mend="pip install 'kinema[quantise]'")
+    for noisy in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)  # of kernels that are not for this machine
+    from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
+    quantize_(network, Int8WeightOnlyConfig(version=2), filter_fn=lambda module, name: is_quantised(name, module, exact))
 
 
 def keep_in_8_bits(network: Any, dtype: torch.dtype) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,12 @@ def load_pipeline(of_class: Any, folder: str | Path, dtypes: dict[str, torch.dty
     return pipeline
 
 
-def place_pipeline(pipeline: Any, memory: Memory, device: str) -> None:
-    """Put a pipeline's parts where `memory` says."""
+def place_pipeline(pipeline: Any, memory: Memory, device: str, exact: Collection[str] = ()) -> None:
+    """Put a pipeline's parts where `memory` says; `exact` are tensors of its network that change yet."""
     network = pipeline.transformer
     modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
     others = [part for part in modules if part is not network and part is not pipeline.vae]
-    place(network, pipeline.vae, others, memory, device, network.dtype)
+    place(network, pipeline.vae, others, memory, device, network.dtype, exact)
 
 
 @torch.inference_mode()

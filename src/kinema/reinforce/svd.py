@@ -44,7 +44,7 @@ CONSTRAINTS = Constraints(
 MINI_CONSTRAINTS = Constraints(
     controls=("parts",), multiple=32, frame_step=1, most_frames=16, fps=8.0, starts=("reposed", "noise")
 )
-CHUNKS: dict[Memory, int] = {"fast": 8, "balanced": 4, "low": 1}
+CHUNKS: dict[Memory, int] = {"fast": 8, "balanced": 4, "int8": 4, "low": 1}
 """Frames that SVD's own autoencoder decodes at once."""
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """Of the pixels that CLIP was trained on, RGB in 0-1 (Radford et al. 2021)."""

@@ -147,7 +147,7 @@ def load_wan(
         widen(pipeline.transformer)
         pipeline.transformer.patch_embedding.added.to(pipeline.transformer.patch_embedding.base.weight)
         tensors = read_adapter(adapter, pipeline.transformer, Path(folder), "transformer")
-    place_pipeline(pipeline, memory, device)
+    place_pipeline(pipeline, memory, device, tensors)
     if processes() > 1:
         share_tokens(pipeline.transformer)
     return Wan(pipeline, tensors)

@@ -15,7 +15,7 @@ from kinema.hub import fetched, how_to_fetch
 from kinema.reinforce import cogvideox_fun, svd, vace, wan
 from kinema.reinforce.backbone import Constraints, Start
 from kinema.reinforce.cogvideox import ClipSettings
-from kinema.reinforce.memory import Memory
+from kinema.reinforce.memory import Memory, check_library
 from kinema.reinforce.parallel import check_shareable, own_gpu
 from kinema.reinforce.speed import QUALITY, Level, Speed, check_compiler
 from kinema.reinforce.speed_levels import speed_of
@@ -93,6 +93,7 @@ class Preset:
 
 def heeded(memory: Memory, on_gpu: bool) -> Memory:
     """Without a GPU there is no memory to save, and a warning."""
+    check_library(memory)
     if memory != "fast" and not on_gpu:
         log.warning("without a GPU there is no memory to save: %s is not heeded", memory)
     return memory if on_gpu else "fast"

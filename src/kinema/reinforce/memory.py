@@ -59,20 +59,26 @@ def is_text_encoder(part: Any) -> bool:
     return hasattr(part, "shared")
 
 
+def check_library(memory: Memory) -> None:
+    """Raises InputError where a library is missing for it."""
+    if memory == "int8" and find_spec("torchao") is None:
+        raise InputError("memory", "is int8, for which there is no torchao", mend="pip install 'kinema[quantise]'")
+
+
 def is_quantised(name: str, module: Any, exact: Collection[str] = ()) -> bool:
     """Whether a layer goes to 8 bits: linear ones, but for a LoRA's and those with a tensor of `exact`."""
     return isinstance(module, nn.Linear) and "lora_" not in name and f"{name}.weight" not in exact
 
 
 def to_int8(network: Any, exact: Collection[str] = ()) -> None:
-    """The network's linear layers in int8, a scale for each row; they compute as before. Raises InputError without torchao."""
-    if find_spec("torchao") is None:
-        raise InputError("memory", "is int8, for which there is no torchao", mend="pip install 'kinema[quantise]'")
+    """The network's linear layers in int8, a scale for each row; they compute as before."""
     for noisy in ("torchao", "torch.utils._pytree"):
         logging.getLogger(noisy).setLevel(logging.ERROR)  # of kernels that are not for this machine
     from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
-    quantize_(network, Int8WeightOnlyConfig(version=2), filter_fn=lambda module, name: is_quantised(name, module, exact))
+    quantize_(
+        network, Int8WeightOnlyConfig(version=2), filter_fn=lambda module, name: is_quantised(name, module, exact)
+    )
 
 
 def keep_in_8_bits(network: Any, dtype: torch.dtype) -> None:

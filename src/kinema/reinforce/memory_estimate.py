@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from kinema.errors import InputError
-from kinema.reinforce.memory import Memory, is_text_encoder, offload
+from kinema.reinforce.memory import Memory, is_quantised, is_text_encoder, offload
 from kinema.reinforce.public_configs import Configs
 
 Model = Literal["svd", "vace", "wan", "cogvideox-fun", "cogvideox"]
@@ -126,10 +126,13 @@ def expected(job: Job, memory: Memory, on_gpu: bool = True) -> Need:
         "the network": ("network", peak_bytes(lambda: _step(network, job, parts["vae"]))[0]),
         "decoding": ("vae", _decoding(parts["vae"], job, memory)),
     }
+    whole_layer = in_int8(network) if memory == "int8" else 0
     if memory == "fast":
         resident, moved = sum(weights.values()), {}
     else:
-        moved = {"network": largest_groups(network, "block" if memory == "balanced" else "leaf")}
+        moved = {"network": largest_groups(network, "leaf" if memory == "low" else "block")}
+        if memory == "int8":
+            moved["network"] += whole_layer  # which is there as `dtype` too while it computes
         stays = [name for name, part in parts.items() if part is not network and not is_text_encoder(part)]
         resident = sum(weights[name] for name in stays)
         if "text_encoder" in parts:
@@ -139,10 +142,20 @@ def expected(job: Job, memory: Memory, on_gpu: bool = True) -> Need:
     if not on_gpu:
         return Need(0, peaks[peak_at] + PROGRAM, peak_at)
     host = sum(weights.values()) + PROGRAM
-    if memory == "balanced":
+    if memory in ("balanced", "int8"):
         # diffusers pins a copy of every block before it lets go of the first one; pinned memory comes in powers of two.
         host += copies * pinned_bytes(network)
     return Need(peaks[peak_at] + ALLOWANCE, host, peak_at)
+
+
+def in_int8(network: nn.Module) -> int:
+    """Give what `to_int8` quantises one byte a number; -> the bytes that the largest such layer had."""
+    most = 0
+    for name, module in network.named_modules():
+        if is_quantised(name, module):
+            most = max(most, module.weight.nbytes)
+            module.weight.data = module.weight.data.to(torch.int8)
+    return most
 
 
 def nbytes(part: nn.Module) -> int:

@@ -28,7 +28,7 @@ def check_shareable(model: str) -> None:
     if processes() > 1 and model != "wan":
         raise InputError(
             "torchrun", f"started {processes()} processes for {model}",
-            "one: diffusers has context parallelism for Wan's transformer alone, neither for the UNet of SVD nor for VACE and "
+            "one: diffusers shares out Wan's transformer alone, neither the UNet of SVD nor VACE nor "
             "CogVideoX", "start kinema without torchrun, or with --preset wan",
         )  # fmt: skip
 
@@ -51,7 +51,9 @@ def share_tokens(network: Any) -> None:
 
     count, heads = processes(), network.config.num_attention_heads
     if heads % count:
-        raise InputError("torchrun", f"started {count} processes", f"a number that divides the {heads} heads of the model")
+        raise InputError(
+            "torchrun", f"started {count} processes", f"a number that divides the {heads} heads of the model"
+        )
     if not dist.is_initialized():
         dist.init_process_group()
     network.enable_parallelism(config=ContextParallelConfig(ulysses_degree=count))

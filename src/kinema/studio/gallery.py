@@ -153,7 +153,14 @@ def panel(result: Result) -> str:
     seconds = about.get("seconds", {})
     facts = [("made", result.when)]
     facts += [(name, settings[name]) for name in ("preset", "seed", "prompt") if settings.get(name) not in (None, "")]
-    facts += [("took", ", ".join(f"{STAGE_NAMES.get(name, name)} {value:.1f} s" for name, value in seconds.items()))]
+    facts += [
+        (
+            "took",
+            ", ".join(
+                f"{STAGE_NAMES.get(name, name)} {value:.1f} s" for name, value in seconds.items() if value >= 0.05
+            ),
+        )
+    ]
     rows = "".join(f"<dt>{escape(str(name))}</dt><dd>{escape(str(value))}</dd>" for name, value in facts)
     notes = "".join(f"<li>{escape(note)}</li>" for note in about.get("notes", ()))
     lines = escape("\n".join(about.get("commands", ())))

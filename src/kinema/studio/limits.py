@@ -78,7 +78,10 @@ def check_picture(path: Path, limits: Limits = LIMITS) -> None:
     try:
         with Image.open(path, formats=list(PICTURES)) as opened:
             width, height = opened.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        most = f"{limits.picture_px // 1_000_000} million pixels"
+        raise InputError(path.name, "has far too many pixels", f"at most {most}", "scale it down") from error
+    except (OSError, ValueError, SyntaxError) as error:
         raise InputError(path.name, "is damaged, or no picture", expected, "save it anew") from error
     if max(width, height) > limits.picture_side_px or width * height > limits.picture_px:
         most = f"sides up to {limits.picture_side_px}, and {limits.picture_px // 1_000_000} million pixels"

@@ -35,9 +35,7 @@ def build(studio: Studio) -> None:
             gr.Markdown("### 1 · Where the masks come from")
             ours = gr.Button("Our boxer", size="sm", elem_id="masks-ours")
             with gr.Accordion("Find them in a video", open=False):
-                video = visits.Upload(
-                    label="Video: drop it here, or click", height=96, type="filepath", elem_id="video"
-                )
+                video = visits.upload_field("Video: drop it here, or click", "video")
                 nouns = gr.Textbox(label="What to look for", placeholder="a man", elem_id="nouns",
                                    info="Nouns, with commas between them.")  # fmt: skip
                 find = gr.Button("Find", elem_id="find")
@@ -166,11 +164,11 @@ def build(studio: Studio) -> None:
         show, looking, shown, **visits.PRIVATE
     )
 
-    def add_mends(draft: MaskDraft, seconds: float, more: str, *sliders):
+    def add_mends(draft: MaskDraft, seconds: float, more: str, size, right, down, degrees, speed, mirrored):
         from kinema.masks.lint import lint_masks, mends
         from kinema.masks.recipe import as_text
 
-        masks = drafts.edited(draft, drafts.steps_of(*(*sliders, more)))
+        masks = drafts.edited(draft, drafts.steps_of(size, right, down, degrees, speed, mirrored, more))
         lines = [as_text(step) for step in mends(lint_masks(masks, seconds))]
         return "\n".join([*(line for line in (more or "").splitlines() if line.strip()), *lines])
 

@@ -1,8 +1,8 @@
 """Change where a joint's part is at one moment of a motion, and go on from stage 2 or 3 (tab 2).
 
 Input: a scene, a frame, and drags of parts as they are seen in that frame. Output: the scene with those parts where they
-were dragged to: by inverse kinematics in that frame (`kinema.optimize.target_pose`), and around it by the motion prior,
-which holds the frame (`kinema.refine`).
+were dragged to: by inverse kinematics in that frame (`kinema.optimize.target_pose`), and around it by the motion prior, to
+which the frame is a target (`kinema.refine`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from kinema.errors import InputError
+from kinema.optimize.retime import BODY_FIELDS, OBJECT_FIELDS
 from kinema.sketch import Drag
 from kinema.studio.worker import Report
 from kinema.types import BodyMotion, ObjectMotion, Scene
@@ -51,32 +52,44 @@ def with_poses(scene: Scene, frame: int, poses: dict[int, BodyMotion | ObjectMot
 
     blend  the motion prior makes the way to and from them; else they are only put there, seen and certain
     """
-    from kinema.optimize.optimizer import refine, refine_object
-
     subjects = list(scene.subjects)
     for index, pose in poses.items():
         motion = subjects[index].motion
-        if isinstance(motion, BodyMotion) and isinstance(pose, BodyMotion):
-            changed = _with_body(motion, frame, pose)
-            changed = refine(changed, scene.prompt or None, hold=(0, frame)) if blend else changed
-        elif isinstance(motion, ObjectMotion) and isinstance(pose, ObjectMotion):
-            points, valid = motion.points_m.copy(), motion.valid.copy()
-            points[frame], valid[frame] = pose.points_m[0], True
-            changed = ObjectMotion(points, motion.fps, valid)
-            changed = refine_object(changed, scene.prompt or None, hold=(0, frame)) if blend else changed
-        else:
-            raise AssertionError("a pose is of its subject's kind")
+        changed = _led_through(motion, frame, pose, scene.prompt) if blend else _put(motion, frame, pose)
         subjects[index] = replace(subjects[index], motion=changed)
     return replace(scene, subjects=tuple(subjects))
 
 
-def _with_body(motion: BodyMotion, frame: int, pose: BodyMotion) -> BodyMotion:
-    arrays: dict[str, Any] = {
-        name: getattr(motion, name).copy() for name in ("rotvec", "root_translation_m", "valid", "confidence")
-    }
-    arrays["rotvec"][frame], arrays["root_translation_m"][frame] = pose.rotvec[0], pose.root_translation_m[0]
-    arrays["valid"][frame], arrays["confidence"][frame] = True, 1.0
+def _led_through(motion: Any, frame: int, pose: Any, prompt: str) -> Any:
+    """The motion prior leads both halves to the pose: the one before it, and the one after it backwards in time."""
+    from kinema.optimize.optimizer import refine, refine_object
+
+    def led(half: Any) -> Any:
+        if isinstance(half, BodyMotion):
+            return refine(half, prompt or None, hold=(0,), target=pose)
+        return refine_object(half, prompt or None, hold=(0,), target=pose)
+
+    before = led(_frames(motion, slice(0, frame + 1)))
+    if frame == len(motion.valid) - 1:
+        return before
+    after = _frames(led(_frames(motion, slice(None, frame - 1 if frame else None, -1))), slice(None, None, -1))
+    names = OBJECT_FIELDS if isinstance(motion, ObjectMotion) else BODY_FIELDS
+    joined = {name: np.concatenate([getattr(before, name)[:-1], getattr(after, name)]) for name in names}
+    return replace(motion, **joined)
+
+
+def _put(motion: Any, frame: int, pose: Any) -> Any:
+    """The pose in that frame, seen and certain."""
+    names = OBJECT_FIELDS if isinstance(motion, ObjectMotion) else BODY_FIELDS
+    arrays = {name: getattr(motion, name).copy() for name in names}
+    for name, values in arrays.items():
+        values[frame] = 1 if name in ("valid", "confidence") else getattr(pose, name)[0]
     return replace(motion, **arrays)
+
+
+def _frames(motion: Any, which: slice) -> Any:
+    names = OBJECT_FIELDS if isinstance(motion, ObjectMotion) else BODY_FIELDS
+    return replace(motion, **{name: getattr(motion, name)[which].copy() for name in names})
 
 
 def frame_of(scene: Scene, frame: int, of_frames: int) -> int:

@@ -18,6 +18,7 @@ import binascii
 import hmac
 import json
 import logging
+import os
 import re
 import secrets
 import tempfile
@@ -308,6 +309,7 @@ class RayFront:
 
 def start(service: Service, address: str) -> int:
     """Deploy on a Ray cluster ("local" starts one on this machine); -> number of replicas. Raises InputError."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is told to Ray's makers
     import ray
     from ray import serve
 

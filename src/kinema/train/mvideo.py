@@ -37,7 +37,8 @@ from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
 from kinema.train.card import write_card
 from kinema.train.frozen import computing_in
 from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, share_out, train
-from kinema.train.shard_cache import OnBad, ShardCache, Window, WindowSettings, build_shard_cache
+from kinema.train.need import tell_need
+from kinema.train.shard_cache import OnBad
 from kinema.types import MaskSequence, Video
 from kinema.world.actors import FPS as WORLD_FPS
 from kinema.world.sampler import World
@@ -207,7 +208,7 @@ def build_cache(example: Callable[[int], Example], model: CogVideoX, folder: Pat
     }
     for k in track(range(done, count), "clips", disable=done == count):
         one = example(k)
-        for name, latents in _encoded(one, model).items():
+        for name, latents in encoded(one, model).items():
             arrays[name][k] = latents.half().cpu().numpy()
         captions.append(one.caption)
         if (k + 1) % _BLOCK == 0 or k + 1 == count:
@@ -218,7 +219,7 @@ def build_cache(example: Callable[[int], Example], model: CogVideoX, folder: Pat
     return ClipCache(**arrays, captions=tuple(captions))
 
 
-def _encoded(one: Example, model: CogVideoX) -> dict[str, Tensor]:
+def encoded(one: Example, model: CogVideoX) -> dict[str, Tensor]:
     step = model.clip.frames - 1
     if len(one.frames) != 2 * step + 1:
         raise InputError("example", f"has {len(one.frames)} frames", f"{2 * step + 1}")
@@ -278,7 +279,7 @@ def mvideo_losses(
     before = batch.before
     if before is not None:
         before = Before(before.last_frame.to(device), before.clip.to(device))
-    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+    with computing_in(precision, device):
         found = network(noisy, text, times, masks, before).float()
         taught = found.detach()
         if teach:
@@ -305,6 +306,8 @@ def train_mvideo(config: MVideoTrainConfig, example: Callable[[int], Example] | 
     """-> the finished adapter (or the run, where `out` is not given). `example`: other clips than the world's."""
     from accelerate import PartialState
 
+    from kinema.train.mvideo_shards import draw_in_order, gathered, need_of, shard_clips
+
     device = pick_device(config.device, config.threads)
     # On a GPU memory counts: the frozen base is held in half precision, what is trained never is.
     held, precision = (torch.bfloat16 if device.type == "cuda" else torch.float32), quick_dtype(device)
@@ -323,6 +326,8 @@ def train_mvideo(config: MVideoTrainConfig, example: Callable[[int], Example] | 
             example = example or _of_world(config.data, config.clip)
             shown = cache = build_cache(example, model, config.data.cache, config.data.count)
         batch_of, about = draw_at_random(cache, count, config.loop.seed, config.stills), {"clips": len(cache)}
+    if config.shards and leads():
+        tell_need(need_of(model, batch_of(0), config, held), device)
     torch.manual_seed(config.loop.seed)
     network = model.network
     adapter = add_lora(network, config.rank).to(device=device, dtype=torch.float32)
@@ -358,39 +363,6 @@ def draw_at_random(cache: ClipCache, count: int, seed: int, stills: float = 0.0)
         return draw(cache, rng, count, stills), rng
 
     return batch_of
-
-
-def draw_in_order(clips: ShardCache, count: int, seed: int) -> Callable[[int], Drawn]:
-    """Number -> batch: each clip once an epoch."""
-    order = clips.order(count, seed)
-
-    def batch_of(number: int) -> Drawn:
-        rng, chosen = rng_for(seed, number), order.of(number)
-        return draw(gathered(clips, chosen), rng, len(chosen), chosen=np.arange(len(chosen))), rng
-
-    return batch_of
-
-
-def shard_clips(config: MVideoTrainConfig, model: CogVideoX) -> ShardCache:
-    """Clips of twice a clip's time, as many as the model sees at once, out of annotated shards."""
-    clip = config.clip
-    settings = WindowSettings(
-        2 * (clip.frames - 1) + 1, clip.size[0] * clip.size[1], 1, fps=clip.fps, captions=True, size=clip.size
-    )
-
-    def encode(window: Window) -> dict[str, Tensor]:
-        made = _encoded(Example(window.frames, window.masks, window.caption), model)
-        return {name: value.half() for name, value in made.items()}
-
-    identity = f"{weights_hash(config.base / 'vae')} {clip.small_size}"
-    return build_shard_cache(config.shards, config.data.cache, settings, encode, identity, config.on_bad)
-
-
-def gathered(clips: ShardCache, chosen: np.ndarray) -> ClipCache:
-    """Some clips of shards, read into memory."""
-    kept = [clips.read(int(k)) for k in chosen]
-    arrays = {n: np.stack([k[n].numpy() for k in kept]) for n in ("latents", "masks", "last_frames", "previous")}
-    return ClipCache(**arrays, captions=tuple(clips.examples[int(k)].about["caption"] for k in chosen))
 
 
 def train_base(config: BaseTrainConfig, example: Callable[[int], Example] | None = None) -> Path:

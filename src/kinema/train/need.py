@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kinema.reinforce.memory import STORED_AS
@@ -64,11 +67,45 @@ def training_need(
     blank = copy.copy(trainee)
     blank.network, blank.device, blank.precision = twin.train(), torch.device("meta"), torch.float32
     seen = _on_meta(batch)
-    with LiveBytes() as live:
-        blank.loss(seen).backward()
-    # What was trained was held in half precision here: gradients count double, in float32.
-    step = live.peak + trained * (4 - COMPUTE.itemsize)
+    # What is trained was held in half precision here: gradients count double, in float32.
+    step = step_bytes(lambda: blank.loss(seen)) + trained * (4 - COMPUTE.itemsize)
     return TrainingNeed(frozen, trained * (4 + STATE_BYTES), step)
+
+
+def step_bytes(loss: Callable[[], Tensor]) -> int:
+    """Alive at most, beside the weights, on the way through a network on the meta device and back."""
+    with _fused_attention(), LiveBytes() as live:
+        loss().backward()
+    return live.peak
+
+
+class _Fused(torch.autograd.Function):
+    """Attention as fused kernels keep it for the way back: what it was given and what it gave, without its matrix."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        found = query.new_empty(*query.shape[:-1], value.shape[-1])
+        ctx.save_for_backward(query, key, value, found)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value, _ = ctx.saved_tensors
+        return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+
+
+@contextmanager
+def _fused_attention() -> Iterator[None]:
+    """On the meta device torch would take attention apart, before anything that counts can see it."""
+
+    def fused(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+        return _Fused.apply(query, key, value)  # pyright: ignore[reportReturnType]
+
+    kept, F.scaled_dot_product_attention = F.scaled_dot_product_attention, fused
+    try:
+        yield
+    finally:
+        F.scaled_dot_product_attention = kept
 
 
 def _on_meta(batch: Any) -> Any:

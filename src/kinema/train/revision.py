@@ -27,7 +27,7 @@ from kinema.reinforce.adapters import save_adapter
 from kinema.reinforce.part_condition import encode_condition, training_condition
 from kinema.train.card import write_card
 from kinema.train.frozen import make_ready, motion_tensors
-from kinema.train.loop import LoopConfig, pick_device, rng_for, share_out, train
+from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, share_out, train
 from kinema.train.need import tell_need, training_need
 from kinema.train.shard_cache import OnBad, ShardCache, Window, WindowSettings, build_shard_cache
 from kinema.types import PartCondition, Video
@@ -168,7 +168,8 @@ def train_full_revision(config: FullRevisionConfig) -> Path:
     loop = share_out(config.loop, config.batch, config.at_once, PartialState().num_processes)
     draw = drawer(trainee, trained, config.at_once, config.loop.seed)
     small = config.rank, config.eight_bits
-    tell_need(training_need(trainee, draw(0), precision, *small, config.checkpointing), device)
+    if leads():
+        tell_need(training_need(trainee, draw(0), precision, *small, config.checkpointing), device)
     make_ready(trainee.network, trainee.is_trained, precision, *small)
     if config.checkpointing:
         trainee.network.enable_gradient_checkpointing()
@@ -176,7 +177,7 @@ def train_full_revision(config: FullRevisionConfig) -> Path:
     measure = measurer(trainee, held, config.sample_steps) if len(held) else None
     train(trainee.network, trainee.loss, loop, config.run, measure, config.evaluate_every, draw)
     tensors = motion_tensors(trainee.network, trainee.is_trained)
-    if config.out and PartialState().is_main_process:
+    if config.out and leads():
         trained_what = f"{config.preset}, {f'LoRA of rank {config.rank}' if config.rank else 'whole layers'}"
         save_adapter(tensors, config.out, config.model, trainee.subfolder, trained_what)
         data = {"clips": cache.counts, "windows": len(trained), "held_out": len(held), "licences": cache.licences()}

@@ -17,6 +17,7 @@ import pytest
 from kinema.annotate.index import read_index
 from kinema.annotate.ledger import Ledger, load_plan
 from kinema.annotate.run import annotate, here
+from kinema.errors import InputError
 
 SECONDS = 0.12
 """A clip takes twice or three times that, so that kills find somebody at work."""
@@ -99,6 +100,7 @@ def test_a_driver_killed_at_random(undisturbed, tmp_path):
 
 
 def test_workers_and_the_driver_of_ray_killed_at_random(undisturbed, tmp_path):
+    """First one operator of actors that do all; then, for what is left, the three operators of a cluster with a GPU."""
     pytest.importorskip("ray")
     videos, expected = undisturbed
     rng = random.Random(2)
@@ -110,7 +112,7 @@ def test_workers_and_the_driver_of_ray_killed_at_random(undisturbed, tmp_path):
     time.sleep(rng.uniform(0, 2 * SECONDS))
     run.kill()
     assert not (tmp_path / "out" / "report.html").exists(), "it was not done yet"
-    run = Run(videos, tmp_path / "out", "ray")
+    run = Run(videos, tmp_path / "out", "ray-gpu")
     assert run.line()
     run.kill_worker(rng)
     assert "all done" in run.end()
@@ -118,7 +120,7 @@ def test_workers_and_the_driver_of_ray_killed_at_random(undisturbed, tmp_path):
 
 
 def test_what_cannot_be_worked_on_is_set_aside_with_its_reason(undisturbed, tmp_path):
-    videos, expected = undisturbed
+    _, expected = undisturbed
     for name, data in expected.items():
         (tmp_path / name).write_bytes(data)
     aside = {r["key"]: (r["stage"], r["reason"]) for r in read_index(tmp_path) if r["outcome"] == "set aside"}
@@ -135,18 +137,17 @@ def test_a_clip_at_which_workers_die_is_set_aside_and_the_rest_goes_on(undisturb
 
     videos, _ = undisturbed
     out = tmp_path / "out"
-    run = Run(videos, out, "here")
-    run.line()
-    run.kill()
+
+    def executor(sources, recipe, to):
+        return here(sources, recipe, to, disturbed.DiscModels())
+
+    with pytest.raises(InputError, match="7 of 8 videos were not done"):
+        annotate(videos, out, disturbed.RECIPE, lambda s, r, to: executor(s[:1], r, to), captions="made", group_size=3)
     ledger = Ledger(out)
     source = next(s for _, s in load_plan(ledger) if s.key == "v5")
     mark = ledger.work / "tries" / clip_id(source, 0)[:2] / f"{clip_id(source, 0)}.clip"
     mark.parent.mkdir(exist_ok=True)
     mark.write_bytes(b"." * MOST_DEATHS)
-
-    def executor(sources, recipe, to):
-        return here(sources, recipe, to, disturbed.DiscModels())
-
     totals = annotate(videos, out, disturbed.RECIPE, executor, group_size=3)
     assert totals.clips[SET_ASIDE] == 2
     row = next(r for r in read_index(out) if r["key"] == "v5-000")

@@ -100,7 +100,9 @@ def test_readers_share_the_clips_and_each_is_read_once(shards, world, workers, t
         for rank in range(world)
         for worker in range(workers)
     ]
-    assert sorted(sum(shares, [])) == sorted(f"{k}-{n}" for k in range(shards) for n in range(4))
+    assert sorted(key for share in shares for key in share) == sorted(
+        f"{k}-{n}" for k in range(shards) for n in range(4)
+    )
     assert max(map(len, shares)) - min(map(len, shares)) <= 4
     assert all(share == sorted(share) for share in shares)
 

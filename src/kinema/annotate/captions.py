@@ -40,6 +40,10 @@ MOTION_NOUNS = (
     "gymnastics", "handstand", "karate", "marathon", "parkour", "salsa", "soccer", "somersault", "tai chi", "tennis",
     "workout", "yoga",
 )  # fmt: skip
+POSTURE = re.compile(
+    r"\b(sits?|sitting|sat|lies?|lying|lays?|stands?|standing|stood|gets?|getting|got) (down|up|over|off)\b"
+)
+"""Changes of posture, which the verb alone doesn't tell."""
 STILL = (
     "aerial view of", "close up of a face", "close-up of a face", "diagram", "headshot", "illustration of",
     "is displayed", "is shown on", "logo", "map of", "motionless", "photo of", "photograph of", "picture of", "poster",
@@ -68,8 +72,10 @@ class RuleJudge:
         if any(sign in text for sign in STILL):
             return False
         words = text.split()
-        return any(verb_of(word) is not None for word in words) or any(
-            re.search(rf"\b{re.escape(noun)}\b", text) for noun in MOTION_NOUNS
+        return (
+            any(verb_of(word) is not None for word in words)
+            or POSTURE.search(text) is not None
+            or any(re.search(rf"\b{re.escape(noun)}\b", text) for noun in MOTION_NOUNS)
         )
 
 

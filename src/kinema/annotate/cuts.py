@@ -46,7 +46,7 @@ def scaled_frames(path: str | Path, ask_fps: float | None, side_px: int) -> Iter
         yield scaled(frame, side_px)
 
 
-def scaled(frame: Frame, side_px: int) -> Frame:
+def scaled(frame: Frame, side_px: int) -> UInt8[np.ndarray, "h w 3"]:
     height, width = frame.shape[:2]
     scale = side_px / max(height, width)
     if scale >= 1:

@@ -75,12 +75,12 @@ def grouped(path: str | Path) -> Iterator[tuple[str, dict[str, tuple[int, int]]]
                 folder, _, name = about.name.rpartition("/")
                 stem, _, suffix = name.partition(".")
                 now = f"{folder}/{stem}" if folder else stem
-                if about.offset_data + about.size > size:
-                    raise _cut_off(path, now)
                 if now != key and members:
                     yield key, members
                     members = {}
                 key = now
+                if about.offset_data + about.size > size:
+                    raise _cut_off(path, now)
                 if suffix.lower() in members:
                     raise InputError(f"{path}, key {key!r}", f"has two files .{suffix}", "one of each kind")
                 members[suffix.lower()] = about.offset_data, about.size

@@ -1,0 +1,88 @@
+"""Captions that speak of evident motion, by rules and by a language model; captions of what was seen."""
+
+import numpy as np
+import pytest
+import torch
+
+from kinema.annotate.captions import QUESTION, RuleJudge, SeenCaptioner, load_judge, verb_of
+from kinema.errors import InputError
+from kinema.extract.observation import Observation, Track
+
+
+@pytest.mark.parametrize(
+    ("caption", "moves"),
+    [
+        ("A man is running through the park", True),
+        ("two dogs chased each other", True),
+        ("a woman swims", True),
+        ("the horse galloped away", True),
+        ("a girl plays tennis", True),
+        ("a white dog, a four-legged animal sits down", True),
+        ("Salsa dance, moving right", True),
+        ("a person stands still and waves", False),
+        ("a screenshot of a runner", False),
+        ("a portrait of an old man", False),
+        ("a woman sitting at a desk", False),
+        ("", False),
+    ],
+)
+def test_rules(caption, moves):
+    assert RuleJudge().moves(caption) is moves
+
+
+def test_verbs_in_all_their_forms():
+    assert [verb_of(w) for w in ("runs", "running", "ran", "danced", "waves", "tripped", "carries", "tables")] == [
+        "run", "run", "run", "dance", "wave", None, "carry", None,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory):
+    """A causal language model of a few random weights, with a tokenizer of words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+    words = ["[UNK]", "yes", "no", "Yes", "No", "Answer:", "a", "man", "runs"]
+    tokenizer = Tokenizer(models.WordLevel({w: k for k, w in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    folder = tmp_path_factory.mktemp("judge")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(folder)
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(words), hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=64,
+    )  # fmt: skip
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_language_model_says_yes_where_that_is_likelier(model_folder):
+    judge = load_judge(model_folder)
+    assert judge.version.startswith("language model ")
+    head = judge.model.get_output_embeddings().weight
+    asked = judge.tokenizer(QUESTION.format(caption="a man runs"), return_tensors="pt")
+    with torch.no_grad():
+        for row, answer in ((1, True), (2, False)):
+            head.zero_()
+            last = judge.model.model(**asked).last_hidden_state[0, -1]
+            head[row] = last / last.norm()
+            assert judge.moves("a man runs") is answer
+
+
+def test_no_such_model(tmp_path):
+    assert isinstance(load_judge(None), RuleJudge)
+    with pytest.raises(InputError, match="holds no model"):
+        load_judge(tmp_path)
+
+
+def test_a_caption_of_what_was_seen():
+    def track(label, x_from, x_to):
+        boxes = np.zeros((4, 4), np.float32)
+        boxes[:, 0] = np.linspace(x_from, x_to, 4)
+        boxes[:, 2] = boxes[:, 0] + 10
+        nothing = np.zeros((4, 0, 2), np.float32)
+        return Track("object", label, np.ones(4, bool), boxes, np.zeros((4, 8, 100), bool), nothing, nothing[..., 0])
+
+    parts = np.zeros((4, 8, 100), np.uint8)
+    seen = Observation((track("a man", 5, 50), track("apple", 20, 22)), parts, parts.astype(np.float32), 8.0)
+    assert SeenCaptioner().caption(seen) == "a man moving right and an apple"

@@ -1,0 +1,146 @@
+"""Bodies against what was seen: frames and segments that disagree go, the others stay; part masks; cameras."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from kinema.annotate import agreement, fits
+from kinema.annotate.record import Record, Source
+from kinema.body.skeleton import PART_IDS
+from kinema.extract.instances import box_of_mask
+from kinema.extract.observation import Observation, Track
+from kinema.types import Video
+from painted import backdrop, camera, paint, standing
+from painted import scene as scene_of
+
+FRAMES = 12
+
+
+def seen_scene(category="human", also=None):
+    """A body that glides, painted, and perception without error."""
+    root = np.stack([np.linspace(-0.4, 0.4, FRAMES), np.full(FRAMES, 0.1), np.zeros(FRAMES)], 1)
+    scene = scene_of([standing(root, category)], camera(FRAMES))
+    frames, ids = paint(scene)
+    masks = ids == 1
+    boxes = np.stack([box_of_mask(m) for m in masks]).astype(np.float32)
+    joints = np.zeros((FRAMES, 1, 2), np.float32)
+    for t in range(FRAMES):
+        joints[t, 0] = np.argwhere(masks[t]).mean(0)[::-1] + 0.5
+    sure = np.full((FRAMES, 1), 0.9, np.float32)
+    track = Track(category, "it", np.ones(FRAMES, bool), boxes, masks, joints, sure)
+    seen = Observation((track,), np.zeros(ids.shape, np.uint8), np.full(ids.shape, 3, np.float32), 8.0)
+    return Record(
+        Source("a", "", "0"), "a-000", fps=8.0, video=Video(frames, 8.0), observation=seen, scene=scene,
+        segments=(((0, 6), (6, 12)),),
+    )  # fmt: skip
+
+
+def moved(record, metres, frames=slice(None)):
+    """The same with the body elsewhere in some frames."""
+    (subject,) = record.scene.subjects
+    root = subject.motion.root_translation_m.copy()
+    root[frames, 0] += metres
+    subject = replace(subject, motion=replace(subject.motion, root_translation_m=root))
+    return replace(record, scene=replace(record.scene, subjects=(subject,)))
+
+
+def valid(record):
+    return record.scene.subjects[0].motion.valid
+
+
+def test_a_person_that_agrees_stays_and_is_drawn():
+    record = agreement.draw_parts(agreement.agree(seen_scene(), 0.5, 0.8, 18.0, 0.5))
+    assert record.verdict is None
+    assert valid(record).all()
+    assert record.quality["iou"] > 0.9
+    masks = record.observation.tracks[0].masks
+    assert ((record.part_ids > 0) & masks).sum() > 0.9 * masks.sum()
+    assert PART_IDS["head"] in record.part_ids
+    assert record.quality["speed_m_s"] == pytest.approx(0.8 / (FRAMES - 1) * 8, rel=0.02)
+
+
+def test_frames_of_a_person_that_disagree_go():
+    record = agreement.agree(moved(seen_scene(), 1.5, slice(0, 3)), 0.5, 0.8, 18.0, 0.5)
+    assert valid(record).tolist() == [False] * 3 + [True] * 9
+    parts = agreement.draw_parts(record).part_ids
+    assert not parts[:3].any()
+    assert parts[3:].any((1, 2)).all()
+
+
+def test_joints_off_the_mask_and_too_few_good_frames():
+    record = seen_scene()
+    (track,) = record.observation.tracks
+    off = replace(
+        track, keypoints_px=np.where(np.arange(FRAMES)[:, None, None] < 7, 1.0, track.keypoints_px).astype("f4")
+    )
+    record = replace(record, observation=replace(record.observation, tracks=(off,)))
+    few = agreement.agree(record, 0.5, 0.8, 18.0, 0.3)
+    assert valid(few).tolist() == [False] * 7 + [True] * 5
+    none = agreement.agree(record, 0.5, 0.8, 18.0, 0.5)
+    assert not valid(none).any()
+    assert none.verdict is not None
+    assert none.verdict.stage == "fit"
+
+
+def test_animals_go_segment_by_segment():
+    record = agreement.agree(moved(seen_scene("animal"), 0.6, slice(6, 9)), 0.8, 0.8, 10.0, 0.3)
+    assert valid(record).tolist() == [True] * 6 + [False] * 6
+    bad = agreement.agree(seen_scene("animal"), 0.5, 0.8, 59.9, 0.3)
+    assert not valid(bad).any()
+    assert "PSNR" in bad.verdict.reason
+
+
+def test_psnr_falls_where_the_pose_slides_over_the_animal():
+    record = seen_scene("animal")
+    (track,), (subject,) = record.observation.tracks, record.scene.subjects
+    there = agreement.segment_psnr_db(subject, record.scene.cameras, record.video.frames, track, ((0, 12),))
+    wobbling = moved(record, np.where(np.arange(FRAMES) % 2, 0.15, -0.15)).scene.subjects[0]
+    off = agreement.segment_psnr_db(wobbling, record.scene.cameras, record.video.frames, track, ((0, 12),))
+    assert there[0] > 25
+    assert off[0] < there[0] - 5
+
+
+def test_segments_of_ten_frames():
+    assert list(fits._spans(30)) == [(0, 10), (10, 20), (20, 30)]
+    assert list(fits._spans(23)) == [(0, 10), (10, 23)]
+    assert list(fits._spans(26)) == [(0, 10), (10, 20), (20, 26)]
+    assert list(fits._spans(4)) == [(0, 4)]
+
+
+def test_cameras_that_explain_the_background_and_those_that_do_not():
+    pan = np.linspace(0, 0.12, FRAMES)
+    true, still = camera(FRAMES, pan_rad=pan), camera(FRAMES)
+    frames = backdrop(true).round().clip(0, 255).astype(np.uint8)
+    nothing = np.zeros(frames.shape[:3], bool)
+    error, length = fits.track_errors(frames, nothing, true)
+    assert error < 0.7
+    assert length > 5
+    assert fits.track_errors(frames, nothing, still)[0] > 3
+    flat = np.full_like(frames, 90)
+    assert np.isnan(fits.track_errors(flat, nothing, true)).all()
+    record = seen_scene("animal")
+    wrong = replace(
+        record, video=Video(frames, 8.0), scene=replace(record.scene, cameras=still),
+        observation=replace(record.observation, tracks=(replace(record.observation.tracks[0], masks=nothing),)),
+    )  # fmt: skip
+    after = fits.judge_camera(wrong, 1.5, 5.0)
+    assert after.verdict is not None
+    assert after.verdict.stage == "camera"
+
+
+def test_an_animal_is_fitted_in_each_segment_apart():
+    from scenes import cameras_for, dog, seen
+
+    motion = dog(12)
+    cameras = cameras_for([motion])
+    observation = seen([motion], cameras)
+    start = Record(Source("a", "", "0"), "a-000", video=Video(np.zeros((12, 128, 128, 3), np.uint8), 8.0))
+    record = replace(start, observation=observation, scene=replace(scene_of([motion], cameras)))
+    gone = observation.tracks[0]
+    gone = replace(gone, present=np.arange(12) < 12)
+    fits_made = fits.fit_animals(replace(record, observation=replace(observation, tracks=(gone,))))
+    assert fits_made.segments == (((0, 12),),)
+    found = fits_made.scene.subjects[0].motion
+    assert found.valid.all()
+    assert np.linalg.norm(found.root_translation_m - motion.root_translation_m, axis=1).mean() < 0.25

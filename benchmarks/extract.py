@@ -1,10 +1,16 @@
 """Extract against the truth of the procedural world: how far the fitted bodies are from the true ones.
 
     python benchmarks/extract.py --data FOLDER_WITH_cmu_mocap [--clips 60] [--noise 2.0] [--perception] [--out FILE.json]
+    python benchmarks/extract.py --data FOLDER_WITH_cmu_mocap --alone --size 512 --noise 3 --missing 0.1
 
 Clips of the world's test split (held-out capture subjects). What is given is either the true keypoints with noise in
-pixels (128 x 128), masks and depth with an error of scale and of 5 %, or with --perception what mini-perception sees in
-the pictures; cameras are found. Subjects whose track is not matched are counted as missed.
+pixels, masks and depth with an error of scale and of 5 %, or with --perception what mini-perception sees in
+the pictures; cameras are found. Subjects whose track is not matched are counted as missed. --alone takes the clips of a
+single person, and gives all joints in the picture the same noise and confidence, but for those that are missing.
+
+iou       of the drawn body and its mask, over all frames, without the pixels that other subjects hide
+swaps_pc  per cent of pairs (hips to wrists, frame by frame) that lie nearer to each other's true place than to their own,
+          in space after Procrustes
 """
 
 from __future__ import annotations
@@ -26,16 +32,24 @@ from kinema.evaluate.motion_metrics import acceleration_error_mm, root_aligned_m
 from kinema.extract.camera_motion import camera_motion
 from kinema.extract.fitting import FitConfig, fit_bodies
 from kinema.extract.observation import Observation, Track
+from kinema.render.control_maps import render_maps
 from kinema.types import BodyMotion, Cameras, Scene, Video
 from kinema.world.clip import WorldClip
 from kinema.world.sampler import World
 
-METRICS = ("pa_mpjpe_mm", "root_aligned_mm", "acceleration_mm", "reprojection_px", "camera_space_mm")
+METRICS = ("pa_mpjpe_mm", "root_aligned_mm", "acceleration_mm", "reprojection_px", "camera_space_mm", "iou", "swaps_pc")
+PAIRS = {
+    "human": ((1, 2), (4, 5), (7, 8), (10, 11), (16, 17), (18, 19), (20, 21)),
+    "animal": ((7, 11), (8, 12), (9, 13), (10, 14), (17, 21), (18, 22), (19, 23), (20, 24)),
+}
+"""Left and right: hips to feet, shoulders to wrists; an animal's legs."""
 
 
-def true_observation(clip: WorldClip, noise_px: float, rng: np.random.Generator) -> Observation:
+def true_observation(
+    clip: WorldClip, noise_px: float, rng: np.random.Generator, missing: float = 0.0, plain: bool = False
+) -> Observation:
     """What a perfect perception would see, with noise on the keypoints; a hidden joint is seen with half the confidence
-    and three times the noise, one outside the picture not at all."""
+    and three times the noise (plain: like any other), one outside the picture not at all, nor a share that is missing."""
     tracks = []
     height, width = clip.video.frames.shape[1:3]
     for index, subject in enumerate(clip.scene.subjects):
@@ -49,8 +63,10 @@ def true_observation(clip: WorldClip, noise_px: float, rng: np.random.Generator)
         if pixels is None or visible is None:
             pixels, visible = np.zeros((len(mask), 0, 2)), np.zeros((len(mask), 0), bool)
         inside = ((pixels >= 0) & (pixels < [width, height])).all(-1) & present[:, None]
+        visible = visible | plain
         wide = np.where(visible, noise_px, 3 * noise_px + 1)
         seen = pixels + rng.normal(size=pixels.shape) * wide[..., None]
+        inside = inside & (rng.random(inside.shape) >= missing) if missing else inside
         confidence = np.where(inside, np.where(visible, 0.9, 0.4), 0)
         category = subject.motion.category if isinstance(subject.motion, BodyMotion) else "object"
         tracks.append(
@@ -93,15 +109,37 @@ def matched(clip: WorldClip, tracks: Sequence[Track]) -> list[tuple[int, int | N
     return pairs
 
 
-def procrustes_mm(found: np.ndarray, truth: np.ndarray) -> float:
-    """PA-MPJPE, mm: after the best similarity a frame (Gower 1975)."""
+def aligned(found: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[T,J,3] both around their middle, the first after the best similarity a frame (Gower 1975)."""
     a, b = found - found.mean(1, keepdims=True), truth - truth.mean(1, keepdims=True)
     u, s, vt = np.linalg.svd(a.transpose(0, 2, 1) @ b)
     sign = np.ones_like(s)
     sign[:, 2] = np.sign(np.linalg.det(u @ vt))
     rotation = u * sign[:, None] @ vt
     scale = (s * sign).sum(1) / (a**2).sum((1, 2))
-    return 1000 * float(np.linalg.norm(scale[:, None, None] * a @ rotation - b, axis=-1).mean())
+    return scale[:, None, None] * a @ rotation, b
+
+
+def procrustes_mm(found: np.ndarray, truth: np.ndarray) -> float:
+    """PA-MPJPE, mm."""
+    a, b = aligned(found, truth)
+    return 1000 * float(np.linalg.norm(a - b, axis=-1).mean())
+
+
+def swaps_pc(found: np.ndarray, truth: np.ndarray, category: str) -> float:
+    a, b = aligned(found, truth)
+    pairs = np.array(PAIRS[category])
+    own = np.linalg.norm(a[:, pairs] - b[:, pairs], axis=-1).sum(-1)
+    exchanged = np.linalg.norm(a[:, pairs] - b[:, pairs[:, ::-1]], axis=-1).sum(-1)
+    return 100 * float((exchanged < own).mean())
+
+
+def silhouette_iou(motion: BodyMotion, cameras: Cameras, clip: WorldClip, index: int) -> float:
+    drawn = render_maps([motion], cameras, maps="parts").part_ids
+    assert drawn is not None
+    mask = clip.subject_ids == index + 1
+    free = mask | (clip.subject_ids == 0)
+    return float(((drawn > 0) & mask).sum() / (((drawn > 0) | mask) & free).sum())
 
 
 def in_camera(points: np.ndarray, cameras: Cameras) -> np.ndarray:
@@ -122,21 +160,34 @@ def errors(motion: BodyMotion, cameras: Cameras, clip: WorldClip, index: int) ->
         "root_aligned_mm": root_aligned_mpjpe_mm(found, true),
         "acceleration_mm": acceleration_error_mm(found - found[:, :1], true - true[:, :1]),
         "reprojection_px": float(away.mean()) if len(away) else 0.0,
+        "iou": silhouette_iou(motion, cameras, clip, index),
+        "swaps_pc": swaps_pc(found, true, motion.category),
         "camera_space_mm": 1000 * float(np.linalg.norm(found - true, axis=-1).mean()),
     }
 
 
-def run(world: World, clips: int, noise_px: float, perception: bool, first: int = 0, every: int = 1) -> dict:
+def is_alone(clip: WorldClip) -> bool:
+    """One subject, a person."""
+    motions = [s.motion for s in clip.scene.subjects]
+    return len(motions) == 1 and isinstance(motions[0], BodyMotion) and motions[0].category == "human"
+
+
+def run(
+    world: World, clips: int, noise_px: float, perception: bool, first: int = 0, every: int = 1, size: int = 128,
+    missing: float = 0.0, alone: bool = False,
+) -> dict:  # fmt: skip
     rows: dict[tuple[str, str], list[dict[str, float]]] = {}
     missed, seconds, per_clip, pitch, still = 0, [], [], [], []
     for seed in track(range(first, first + clips), description="extract"):
-        clip = every_nth(world.sample(seed), every)
+        clip = every_nth(world.sample(seed, size=(size, size)), every)
+        if alone and not is_alone(clip):
+            continue
         if perception:
             from kinema.extract.observe import observe
 
             observation = observe(clip.video)
         else:
-            observation = true_observation(clip, noise_px, np.random.default_rng(seed))
+            observation = true_observation(clip, noise_px, np.random.default_rng(seed), missing, alone)
         pairs = matched(clip, observation.tracks)
         missed += sum(t is None for _, t in pairs)
         alive = [k for k, t in enumerate(observation.tracks) if t.category != "object"]
@@ -147,7 +198,7 @@ def run(world: World, clips: int, noise_px: float, perception: bool, first: int 
         masks = np.any([t.masks for t in observation.tracks], 0)
         cameras = camera_motion(clip.video, masks)
         seconds.append(time.process_time() - began)
-        for stage, config in (("lifter", FitConfig(steps=0)), ("fit", FitConfig())):
+        for stage, config in (("lifter", FitConfig(steps=0, outline_rounds=0)), ("fit", FitConfig())):
             began = time.process_time()
             found, placed = fit_bodies(
                 bodies, cameras, clip.video.fps, observation.depth_m, observation.part_ids, config=config
@@ -192,20 +243,28 @@ def main() -> None:
     parser.add_argument("--split", default="test", choices=["val", "test"], help="capture subjects")
     parser.add_argument("--clips", type=int, default=60)
     parser.add_argument("--first", type=int, default=0, help="seed of the first clip")
-    parser.add_argument("--noise", type=float, default=2.0, help="pixels at 128 x 128")
+    parser.add_argument("--noise", type=float, default=2.0, help="pixels")
+    parser.add_argument("--missing", type=float, default=0.0, help="share of the joints that are not seen")
+    parser.add_argument("--size", type=int, default=128, help="of the pictures, pixels")
+    parser.add_argument("--alone", action="store_true", help="only clips of one person, all joints equally certain")
     parser.add_argument("--perception", action="store_true", help="what mini-perception sees instead of noisy truth")
     parser.add_argument("--every", type=int, default=1, help="take every n-th frame; 2 is stage 1's rate")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     world = World.load(args.data / f"cmu_mocap/cmu_{args.split}.npz", None, "test")
-    result = run(world, args.clips, args.noise, args.perception, args.first, args.every)
+    result = run(
+        world, args.clips, args.noise, args.perception, args.first, args.every, args.size, args.missing, args.alone
+    )
     given = "mini-perception" if args.perception else f"true joints, {args.noise} px of noise"
     given += f", every {args.every}. frame" if args.every > 1 else ""
+    given += f", {args.size} x {args.size}, {args.missing:.0%} missing" if args.alone else ""
     table = Table(title=f"{args.clips} clips, {given}")
     for name in ("", *METRICS, "subjects"):
         table.add_column(name, justify="right")
     for name, row in result["table"].items():
-        table.add_row(name, *(f"{row[m]:.1f}" for m in METRICS), str(row["subjects"]))
+        table.add_row(
+            name, *(f"{row[m]:.3f}" if m == "iou" else f"{row[m]:.1f}" for m in METRICS), str(row["subjects"])
+        )
     console = Console()
     console.print(table)
     console.print({k: v for k, v in result.items() if k != "table"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -19,6 +19,9 @@ def extract(
     prompt: Annotated[str, option("TEXT")] = "",
     overlay: Annotated[Path | None, option("OUT.mp4")] = None,
     perception: Annotated[str, arg(metavar="mini|public")] = "mini",
+    camera: Annotated[Literal["static", "pan-zoom", "colmap"], arg(metavar="static|pan-zoom|colmap")] = "pan-zoom",
+    regressor: Annotated[Path | None, option("FILE", "default: the shipped lifter")] = None,
+    hands: Annotated[Path | None, option("FILE")] = None,
     models: Annotated[Path | None, option("DIR", "default: where kinema fetch puts them")] = None,
     fps: Annotated[float | None, option("F", "default: the video's")] = None,
     seconds: Annotated[float | None, option("S", "default: all of it")] = None,
@@ -28,6 +31,8 @@ def extract(
     $ kinema extract clip.mp4 --out scene.npz --overlay seen.mp4
     $ kinema extract clip.mp4 --out scene.npz --objects "a dog, a ball" --perception public
     $ kinema extract clip.mp4 --out scene.npz --masks masks/ --objects "a car"
+    $ kinema extract clip.mp4 --out scene.npz --perception public --hands hands.npz --regressor nlf_l_multi.torchscript
+    $ kinema extract walk.mp4 --out scene.npz --camera colmap
 
     Args:
         video: the video
@@ -37,6 +42,9 @@ def extract(
         prompt: what happens, in words; --perception public looks for its nouns
         overlay: also draw the scene over the video
         perception: mini, which ships, or public: GroundingDINO, SAM 2, Depth Anything, ViTPose (kinema fetch public)
+        camera: static; pan-zoom, which also finds that it stands; or colmap: it moves through space (kinema[sfm])
+        regressor: a TorchScript file in NLF's layout from which the fit of people starts. Loading it runs the code in it
+        hands: hands as HaMeR gives them, .npz or .json (docs/extract.md), to be put on the bodies
         models: the folder with the four of public
         fps: frames a second of the scene
         seconds: from the first so many seconds of the video
@@ -46,7 +54,9 @@ def extract(
     import numpy as np
 
     from kinema.extract.extractor import extract as run
+    from kinema.extract.hands import load_hands, with_hands
     from kinema.extract.observe import observe
+    from kinema.extract.regressor import load_regressor
     from kinema.extract.subjects import of_masks, of_nouns, perception_named
     from kinema.masks.files import read_masks
     from kinema.masks.time import choose
@@ -63,6 +73,8 @@ def extract(
             raise InputError(f"--{name}", f"is {value}", "a number above 0")
     if masks and perception != "mini":
         raise InputError("--masks", "and --perception are both given", "one of the two")
+    given_hands = load_hands(hands) if hands else None
+    starts = load_regressor(regressor) if regressor else None
     nouns = [noun.strip() for noun in (objects or "").split(",") if noun.strip()]
     own = frame_rate(video)
     rate = fps or own
@@ -76,7 +88,9 @@ def extract(
         seen = observe(clip, model) if given is None else of_masks(clip, given, nouns)
         if nouns and given is None and perception == "mini":
             seen = of_nouns(seen, nouns)
-        scene = run(clip, prompt, seen)
+        scene = run(clip, prompt, seen, regressor=starts, camera=camera)
+        if given_hands is not None:
+            scene = with_hands(scene, given_hands)
     save_scene(scene, out)
     say(f"{out}: {count_frames(len(clip.frames))} at {clip.fps:g} fps")
     for subject in scene.subjects:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal, get_args
 
 import numpy as np
 from scipy.ndimage import median_filter
@@ -16,10 +17,13 @@ from kinema.body.object_points import object_motion
 from kinema.errors import InputError
 from kinema.extract.camera_motion import camera_motion
 from kinema.extract.depth_order import bodies_depth, in_front_where_seen
-from kinema.extract.fitting import fit_bodies
+from kinema.extract.fitting import QUICK, THOROUGH, FitConfig, fit_bodies
+from kinema.extract.lifter import Lift
 from kinema.extract.observation import Observation, Track
+from kinema.extract.regressor import Regressor
 from kinema.types import BodyMotion, Cameras, ObjectMotion, Scene, Subject, Video
 
+CameraMode = Literal["static", "pan-zoom", "colmap"]
 DEPTH_FRAMES = 5
 """An object's estimated depth is the median over its mask and over this many frames."""
 
@@ -30,12 +34,18 @@ def extract(
     observation: Observation | None = None,
     cameras: Cameras | None = None,
     hold_first: Sequence[BodyMotion | None] | None = None,
+    regressor: Regressor | None = None,
+    config: FitConfig = THOROUGH,
+    camera: CameraMode = "pan-zoom",
 ) -> Scene:
     """The subjects of a video in the world, in the order of the observation's tracks.
 
     observation  what was seen; by default the shipped mini-perception looks
-    cameras      known cameras; by default they are found (`camera_motion`)
+    cameras      known cameras; by default they are found, as `camera` says: "static", "pan-zoom" (`camera_motion`, which
+                 also finds that it stands), or "colmap" for one that moves through space (`sfm_camera`)
     hold_first   for each track, a motion whose first frame and shape are right (`fitting.fit_bodies`)
+    regressor    a 3D regressor of the user's, from which the fit of people starts (`regressor.py`)
+    config       how long to fit
     Raises InputError where there is no subject, or the observation or the cameras are of another video.
     """
     if observation is None:
@@ -56,14 +66,16 @@ def extract(
         )
     known = cameras is not None
     if cameras is None:
-        cameras = camera_motion(video, np.any([t.masks for t in tracks], 0))
+        cameras = _found_cameras(video, observation, camera)
     elif len(cameras.K) != len(video.frames):
         raise InputError("cameras", f"are {len(cameras.K)}", f"{len(video.frames)}, as the video has frames")
     alive = [k for k, t in enumerate(tracks) if t.category != "object"]
     held = None if hold_first is None else [hold_first[k] for k in alive]
+    lifts = {} if regressor is None else _lifted(regressor, video, [tracks[k] for k in alive], cameras)
     bodies, cameras = fit_bodies(
-        [tracks[k] for k in alive], cameras, video.fps, observation.depth_m, observation.part_ids, known, held
-    )
+        [tracks[k] for k in alive], cameras, video.fps, observation.depth_m, observation.part_ids, known, held, config,
+        lifts,
+    )  # fmt: skip
     scale = _depth_scale([tracks[k] for k in alive], bodies, cameras, observation.depth_m)
     motions: dict[int, BodyMotion | ObjectMotion] = dict(zip(alive, bodies, strict=True))
     drawn_m = bodies_depth(bodies, cameras) if len(alive) < len(tracks) else None
@@ -77,6 +89,31 @@ def extract(
         motions, cameras = _stood_on_floor(motions, cameras)
     subjects = tuple(Subject(k, t.label, "", motions[k]) for k, t in enumerate(tracks))
     return Scene(subjects, cameras, prompt)
+
+
+def _found_cameras(video: Video, observation: Observation, mode: CameraMode) -> Cameras:
+    """The cameras as far as frames and depths tell them, in a world of their own."""
+    if mode not in get_args(CameraMode):
+        raise InputError("camera", f"is {mode!r}", "one of " + ", ".join(get_args(CameraMode)))
+    tracks = observation.tracks
+    masks = np.any([t.masks for t in tracks], 0)
+    if mode == "static":
+        return camera_motion(Video(np.zeros_like(video.frames), video.fps))
+    if mode == "pan-zoom":
+        return camera_motion(video, masks)
+    from kinema.extract.sfm_camera import moving_cameras, scaled, without_place
+
+    moved = moving_cameras(video, masks)
+    alive = [t for t in tracks if t.category != "object"]
+    bodies, placed = fit_bodies(alive, without_place(moved), video.fps, observation.depth_m, config=QUICK)
+    scale = _depth_scale(alive, bodies, placed, observation.depth_m)
+    return scaled(moved, observation.depth_m * scale)
+
+
+def _lifted(regressor: Regressor, video: Video, tracks: Sequence[Track], cameras: Cameras) -> dict[int, Lift]:
+    """{number of a person's track: what the regressor says of it}."""
+    found = {k: regressor.lift(video.frames, t, cameras) for k, t in enumerate(tracks) if t.category == "human"}
+    return {k: lift for k, lift in found.items() if lift is not None}
 
 
 def _depth_scale(tracks: Sequence[Track], bodies: Sequence[BodyMotion], cameras: Cameras, depth_m: np.ndarray) -> float:

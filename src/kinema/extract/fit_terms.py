@@ -22,11 +22,16 @@ from kinema.body.model import forward_kinematics
 from kinema.body.skeleton import JOINT_PARTS, PARTS
 from kinema.extract.depth_order import Hidden, bone_points
 from kinema.extract.lifter import LIFTED_PARENTS, Lifter, shipped_lifter
+from kinema.extract.outline import Outline, skin
 from kinema.geometry import rotvec_to_rotmat
 from kinema.types import Category
 
-PIXEL_SIGMA_SHARE = 2.0 / 128
-"""Error of a certain keypoint, as a share of the picture's longer side."""
+PIXEL_SIGMA_SHARE, LEAST_PIXEL_SIGMA_SHARE = 2.0 / 128, 0.6 / 128
+"""Error of a certain keypoint, as a share of the picture's longer side: at first, and what it may turn out to be."""
+OUTLINE_SIGMA_SHARE, OUTLINE_WEIGHT = 1.0 / 128, 24.0
+"""Error of an outline, and what a frame's outline counts, in keypoints."""
+RAYLEIGH_MEDIAN = 1.1774
+"""Median length of a 2D error, in standard deviations of one axis."""
 OUTLIER_SIGMAS = 4.0
 """Beyond this a keypoint hardly pulls any more (Geman and McClure 1987)."""
 FIRST_FRAME_WEIGHT = 4.0
@@ -35,10 +40,12 @@ POSE_SIGMA_RAD, ROOT_SIGMA_RAD = 0.25, 0.2
 """How far the lifter's rotations are off, of a joint and of the whole body."""
 POSE_STEP_SIGMA_RAD = 0.1
 """How much that changes from frame to frame."""
-RAY_SIGMA, DEPTH_SIGMA, DEPTH_STEP_SIGMA = 0.03, 0.12, 0.03
+RAY_SIGMA, DEPTH_SIGMA, DEPTH_STEP_SIGMA = 0.03, 0.05, 0.03
 """The root's place: across (in rays), and the logarithm of its depth, as a whole and from frame to frame."""
-BETA_SIGMA = 0.7
-ACCELERATION_SIGMA_M_S2 = 6.0
+LOOSE_DEPTH = 0.1**0.5
+"""Of a frame's depth against the clip's mean: this share of the weight of the whole."""
+BETA_SIGMA = 0.4
+ACCELERATION_SIGMA_M_S2 = 10.0
 PITCH_SIGMA_RAD = 0.06
 FLOOR_SIGMA_M, FLOOR_REACH_M = 0.03, 0.12
 """How near to the floor the lowest joint of a frame is; from twice the reach on the body is in the air."""
@@ -65,6 +72,7 @@ class Evidence:
     seen_log_depth [T]  of its mask, up to a common constant; NaN where unknown
     local [T,J,3,3], root_m [T,3], betas [N]  start, joint 0 in the reference frame
     pose_sigma [T,J,1] rad, betas_sigma  how far to move from there
+    pixel_sigma  error of a certain keypoint, as a share of the picture's longer side
     """
 
     category: Category
@@ -82,48 +90,76 @@ class Evidence:
     pose_sigma: Tensor
     betas_sigma: float
     fps: float
+    pixel_sigma: float = PIXEL_SIGMA_SHARE
 
 
 @dataclass
 class Moves:
-    """The variables of one subject, all in standard deviations: rotations, place and depth of the root, shape."""
+    """The variables of one subject: rotations, place and depth of the root, shape.
+
+    What is known of a rotation and its changes, and of the depth and its, is a Gaussian over the clip; the variables are
+    its independent numbers of variance 1 (`spread_turns` [J,T,T] and `spread_depth` [T,T] times them are the corrections),
+    so that the prior is their sum of squares and the solver sees a round bowl. Place and shape are in standard deviations.
+    """
 
     turns: Tensor
     place: Tensor
     depth: Tensor
     betas: Tensor
+    spread_turns: Tensor
+    spread_depth: Tensor
 
     @staticmethod
     def none(evidence: Evidence) -> Moves:
         frames, joints = evidence.confidence.shape
-        shapes = ((frames, joints, 3), (frames, 2), (frames,), (len(evidence.betas),))
-        return Moves(*(torch.zeros(shape, requires_grad=True) for shape in shapes))
+        shapes = ((joints, frames, 3), (frames, 2), (frames,), (len(evidence.betas),))
+        rate = 8.0 / evidence.fps
+        size = torch.eye(frames).expand(joints, -1, -1) / evidence.pose_sigma.permute(1, 2, 0)
+        steps = torch.eye(frames).diff(dim=0).expand(joints, -1, -1) / (POSE_STEP_SIGMA_RAD * rate)
+        # A depth that is off is off in all frames: the whole counts once, its changes by themselves.
+        mean = torch.full((1, frames), 1 / frames) / DEPTH_SIGMA
+        each = (torch.eye(frames) - 1 / frames) * LOOSE_DEPTH / DEPTH_SIGMA
+        depth_steps = torch.eye(frames).diff(dim=0) / (DEPTH_STEP_SIGMA * rate)
+        return Moves(
+            *(torch.zeros(shape, requires_grad=True) for shape in shapes),
+            _spread(torch.cat([size, steps], 1)),
+            _spread(torch.cat([mean, each, depth_steps])),
+        )
 
     def variables(self) -> list[Tensor]:
         return [self.turns, self.place, self.depth, self.betas]
 
 
+def _spread(residuals: Tensor) -> Tensor:
+    """Rows [...,N,T] whose products with a sequence [T] are residuals of variance 1 -> [...,T,T] that times T independent
+    numbers is such a sequence."""
+    upper = torch.linalg.cholesky(residuals.mT @ residuals).mT
+    return torch.linalg.solve_triangular(upper, torch.eye(upper.shape[-1]).expand_as(upper), upper=True)
+
+
 @dataclass(frozen=True)
 class Posed:
-    """A subject as the variables have it: local rotations, root, shape, and joints [T,J,3] in the reference frame."""
+    """A subject as the variables have it: local rotations, root, shape, and joints [T,J,3] with their global rotations
+    [T,J,3,3] in the reference frame."""
 
     local: Tensor
     root_m: Tensor
     betas: Tensor
     points: Tensor
+    turned: Tensor
 
 
 def posed(evidence: Evidence, moves: Moves, lifter: Lifter | None = None) -> Posed:
     """Where the variables put a subject."""
     lifter = lifter or shipped_lifter(evidence.category)
-    local = evidence.local @ rotvec_to_rotmat(moves.turns * evidence.pose_sigma)
+    local = evidence.local @ rotvec_to_rotmat((moves.spread_turns @ moves.turns).transpose(0, 1))
     start = evidence.root_m
-    depth = start[:, 2:] * (moves.depth[:, None] * DEPTH_SIGMA).exp()
+    depth = start[:, 2:] * (moves.spread_depth @ moves.depth[:, None]).exp()
     root = torch.cat([start[:, :2] / start[:, 2:] + moves.place * RAY_SIGMA, torch.ones_like(depth)], -1) * depth
     betas = evidence.betas + moves.betas * evidence.betas_sigma
     bones = lifter.bones_of(betas).expand(len(root), -1, -1)
-    points, _ = forward_kinematics(local, bones, root, LIFTED_PARENTS[evidence.category])
-    return Posed(local, root, betas, points)
+    points, turned = forward_kinematics(local, bones, root, LIFTED_PARENTS[evidence.category])
+    return Posed(local, root, betas, points, turned)
 
 
 @cache
@@ -156,6 +192,29 @@ def reprojection(evidence: Evidence, points: Tensor) -> Tensor:
     return (away.square().sum(-1) + 1e-12).sqrt() * evidence.focal_share[:, None]
 
 
+def measured(evidence: Evidence, body: Posed) -> Evidence:
+    """The same with the error that its keypoints turn out to have, by what is left once a body was fitted to them."""
+    joints = evidence.confidence.shape[1]
+    left = reprojection(evidence, body.points)[:, :joints][evidence.confidence > 0]
+    if not len(left):
+        return evidence
+    sigma = float(left.median()) / RAYLEIGH_MEDIAN
+    return replace(evidence, pixel_sigma=min(max(sigma, LEAST_PIXEL_SIGMA_SHARE), PIXEL_SIGMA_SHARE))
+
+
+def skin_in_cameras(evidence: Evidence, body: Posed) -> Tensor:
+    """[T,V,3] vertices of the built-in body in each frame's camera, metres."""
+    vertices = skin(evidence.category).vertices(body.turned, body.points, body.betas)
+    return vertices @ evidence.turn.mT + evidence.move[:, None]
+
+
+def outline_energy(evidence: Evidence, body: Posed, outline: Outline) -> Tensor:
+    """What it costs that a body's rim is not that of its mask."""
+    away = outline.away(skin_in_cameras(evidence, body)) * evidence.focal_share[:, None]
+    squares = geman_mcclure((away / OUTLINE_SIGMA_SHARE).square(), OUTLIER_SIGMAS)
+    return OUTLINE_WEIGHT * (outline.weights * squares).sum() / 2
+
+
 def geman_mcclure(squares: Tensor, reach: float) -> Tensor:
     """Squared residuals, robust: like themselves near 0, at most `reach` squared."""
     return squares * reach**2 / (squares + reach**2)
@@ -165,16 +224,8 @@ def subject_energy(evidence: Evidence, moves: Moves, body: Posed) -> Tensor:
     """What one subject contributes by itself."""
     weight = torch.cat([evidence.confidence, evidence.middle_confidence], 1).square()
     weight = torch.cat([weight[:1] * FIRST_FRAME_WEIGHT, weight[1:]])
-    picture = geman_mcclure((reprojection(evidence, body.points) / PIXEL_SIGMA_SHARE).square(), OUTLIER_SIGMAS)
-    rate = 8.0 / evidence.fps
-    energy = (weight * picture).sum()
-    energy = energy + moves.turns.square().sum() + moves.betas.square().sum() + moves.place.square().sum()
-    # A depth that is off is off in all frames: the whole counts once, its changes by themselves.
-    energy = energy + moves.depth.mean().square() + 0.1 * (moves.depth - moves.depth.mean()).square().sum()
-    if len(body.points) > 1:
-        steps = (moves.turns * evidence.pose_sigma).diff(dim=0) / (POSE_STEP_SIGMA_RAD * rate)
-        energy = energy + steps.square().sum()
-        energy = energy + (moves.depth.diff() * DEPTH_SIGMA / (DEPTH_STEP_SIGMA * rate)).square().sum()
+    picture = geman_mcclure((reprojection(evidence, body.points) / evidence.pixel_sigma).square(), OUTLIER_SIGMAS)
+    energy = (weight * picture).sum() + sum(v.square().sum() for v in moves.variables())
     if len(body.points) > 2:
         acceleration = body.points.diff(n=2, dim=0) * evidence.fps**2 / ACCELERATION_SIGMA_M_S2
         energy = energy + acceleration.square().sum()

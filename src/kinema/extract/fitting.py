@@ -7,7 +7,7 @@ The lifter (`lifter.py`) says where to start; all frames and all bodies are then
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,12 +32,16 @@ from kinema.extract.fit_terms import (
     held,
     limb_middles,
     limb_points,
+    measured,
     order_energy,
+    outline_energy,
     posed,
+    skin_in_cameras,
     subject_energy,
 )
-from kinema.extract.lifter import LIFTED_BETAS, LIFTED_PARENTS, lift_twice, shipped_lifter
+from kinema.extract.lifter import LIFTED_BETAS, LIFTED_PARENTS, Lift, lift_twice, shipped_lifter
 from kinema.extract.observation import Track
+from kinema.extract.outline import Outline, find_outline, others_of
 from kinema.geometry import rot6d_to_rotmat, rotmat_to_rotvec, rotvec_to_rotmat
 from kinema.types import JOINT_COUNT, BodyMotion, Cameras, Category
 
@@ -55,10 +59,16 @@ PART_CONFIDENCE = 0.5
 
 @dataclass(frozen=True)
 class FitConfig:
-    """steps: L-BFGS iterations."""
+    """steps: L-BFGS iterations; outline_rounds: how often the outline is looked at anew, with half as many each."""
 
     steps: int = 40
-    history: int = 12
+    history: int = 20
+    outline_rounds: int = 3
+
+
+THOROUGH = FitConfig()
+QUICK = FitConfig(outline_rounds=0)
+"""Without outlines, in a quarter of the time: for coarse videos, whose outlines are not to be trusted."""
 
 
 def fit_bodies(
@@ -69,7 +79,8 @@ def fit_bodies(
     part_ids: UInt8[np.ndarray, "T H W"] | None = None,
     cameras_known: bool = False,
     hold_first: Sequence[BodyMotion | None] | None = None,
-    config: FitConfig = FitConfig(),
+    config: FitConfig = THOROUGH,
+    lifts: Mapping[int, Lift] = {},
 ) -> tuple[tuple[BodyMotion, ...], Cameras]:
     """Tracks of people and animals -> their motions, in order, and the cameras in the same world.
 
@@ -79,6 +90,7 @@ def fit_bodies(
                    level, its height and pitch are found, and the middle of all subjects is at x = z = 0
     hold_first     for each track, a motion whose first frame and shape are right; where the cameras are known its place is
                    too
+    lifts          by the number of a track, where its fit starts instead of from the lifter: each frame in its own camera
     Frames in which a track is absent are bridged and not valid. Raises InputError for an object's track.
     """
     for track in tracks:
@@ -86,9 +98,12 @@ def fit_bodies(
             raise InputError("fit_bodies", f"{track.label!r} has no joints", "people or animals", "use object_motion")
     if not tracks:
         return (), cameras
-    evidence, pitches = zip(*(_look(track, cameras, fps, depth_m, part_ids) for track in tracks), strict=True)
+    evidence, pitches = zip(
+        *(_look(track, cameras, fps, depth_m, part_ids, lifts.get(k)) for k, track in enumerate(tracks)), strict=True
+    )
     evidence = list(evidence)
     masks = [t.masks & t.present[:, None, None] for t in tracks]
+    views = _Views(masks, [_foreign(masks, k, part_ids) for k in range(len(masks))], cameras)
     first = cameras.T_camera_world[0].astype(np.float64)
     for i, motion in enumerate(hold_first or ()):
         if motion is not None:
@@ -96,15 +111,30 @@ def fit_bodies(
     if cameras_known:
         up = torch.from_numpy(first[:3, 1].astype(np.float32))
         height = float(-(first[:3, :3].T @ first[:3, 3])[1])
-        bodies, _, _ = _solve(evidence, masks, lambda pitch: up, 0.0, height, config)
+        bodies, _, _ = _solve(evidence, views, lambda pitch: up, 0.0, height, config)
         T_world_first = np.linalg.inv(first)
     else:
         sure = np.array([float(e.confidence.sum()) for e in evidence]) + 1e-6
         pitch = float(np.average(np.array(pitches), weights=sure))
-        bodies, pitch, height = _solve(evidence, masks, _up, pitch, None, config)
+        bodies, pitch, height = _solve(evidence, views, _up, pitch, None, config)
         cameras, T_world_first = _placed(cameras, bodies, pitch, height)
     motions = [_motion(t, e, b, T_world_first, fps) for t, e, b in zip(tracks, evidence, bodies, strict=True)]
     return tuple(motions), cameras
+
+
+@dataclass(frozen=True)
+class _Views:
+    """Of every subject: its mask [T,H,W], and where something else is seen [T,H,W]; and the cameras."""
+
+    masks: list[np.ndarray]
+    foreign: list[np.ndarray]
+    cameras: Cameras
+
+
+def _foreign(masks: list[np.ndarray], index: int, part_ids: np.ndarray | None) -> np.ndarray:
+    """Where another subject, or a part that is not of this one, is seen."""
+    others = others_of(masks, index)
+    return others if part_ids is None else others | ((part_ids > 0) & ~masks[index])
 
 
 def _up(pitch: Tensor) -> Tensor:
@@ -113,8 +143,9 @@ def _up(pitch: Tensor) -> Tensor:
 
 
 def _look(
-    track: Track, cameras: Cameras, fps: float, depth_m: np.ndarray | None, part_ids: np.ndarray | None
-) -> tuple[Evidence, float]:
+    track: Track, cameras: Cameras, fps: float, depth_m: np.ndarray | None, part_ids: np.ndarray | None,
+    given: Lift | None,
+) -> tuple[Evidence, float]:  # fmt: skip
     """A track as rays, lifted; and the pitch [rad] that the lifter sees."""
     category: Category = "human" if track.category == "human" else "animal"
     rays_t = _rays(track.keypoints_px, cameras)
@@ -129,6 +160,9 @@ def _look(
     with torch.inference_mode():
         level = (ahead[..., :2] / ahead[..., 2:].clamp_min(0.1))[None]
         lift = lift_twice(lifter, level, confidence[None], torch.tensor([fps]))
+        pitch = float(lift.pitch_rad[0])
+        if given is not None:
+            lift, straight = given, torch.eye(3).expand_as(turn)
         back = turn.mT @ straight
         local = rot6d_to_rotmat(lift.rot6d[0])
         local[:, 0] = back @ local[:, 0]
@@ -141,7 +175,7 @@ def _look(
         category, rays_t, confidence, _rays(middles_px, cameras), middle_confidence, focal_share, turn, move, seen,
         local.clone(), root.clone(), lift.betas[0].clone(), sigma, BETA_SIGMA, fps,
     )  # fmt: skip
-    return evidence, float(lift.pitch_rad[0])
+    return evidence, pitch
 
 
 def _rays(pixels: np.ndarray, cameras: Cameras) -> Tensor:
@@ -201,11 +235,12 @@ def _hold(evidence: Evidence, motion: BodyMotion, T_camera_world: np.ndarray | N
 
 
 def _solve(
-    evidence: list[Evidence], masks: list[np.ndarray], up_of, pitch: float, height_m: float | None, config: FitConfig
+    evidence: list[Evidence], views: _Views, up_of, pitch: float, height_m: float | None, config: FitConfig
 ) -> tuple[list[Posed], float, float]:
     """-> the bodies, and the first camera's pitch and height, which are found where no height is given.
 
-    Once the bodies are where their joints were seen, who hides whom is found, and counts in a second round.
+    Once the bodies are where their joints were seen, how good these are is known, who hides whom is found, and outlines
+    are compared, a few times over.
     """
     moves = [Moves.none(e) for e in evidence]
     shared = torch.zeros(2, requires_grad=True)
@@ -215,7 +250,7 @@ def _solve(
     def at() -> tuple[Tensor, Tensor]:
         return pitch + shared[0] * PITCH_SIGMA_RAD, start_m * (shared[1] * HEIGHT_SIGMA).exp()
 
-    def energy(hidden: list[Hidden]) -> Tensor:
+    def energy(hidden: Sequence[Hidden] = (), outlines: Sequence[Outline] = ()) -> Tensor:
         now_pitch, height = at()
         up = up_of(now_pitch)
         bodies = [posed(e, m) for e, m in zip(evidence, moves, strict=True)]
@@ -225,20 +260,31 @@ def _solve(
         if hidden:
             depths = [limb_points(e, b)[..., 2] for e, b in zip(evidence, bodies, strict=True)]
             total = total + order_energy(hidden, depths)
+        for e, b, outline in zip(evidence, bodies, outlines, strict=False):  # none in the first round
+            total = total + outline_energy(e, b, outline)
         return total
 
-    _minimise(lambda: energy([]), variables, config.steps, config.history)
-    if len(evidence) > 1:
+    def now() -> list[Posed]:
         with torch.no_grad():
-            bodies = [posed(e, m) for e, m in zip(evidence, moves, strict=True)]
-            points_px = [
-                _pixels(e, limb_points(e, b), m.shape[1:]) for e, b, m in zip(evidence, bodies, masks, strict=True)
+            return [posed(e, m) for e, m in zip(evidence, moves, strict=True)]
+
+    _minimise(energy, variables, config.steps, config.history)
+    evidence = [measured(e, b) for e, b in zip(evidence, now(), strict=True)]
+    points_px = [
+        _pixels(e, limb_points(e, b), m.shape[1:]) for e, b, m in zip(evidence, now(), views.masks, strict=True)
+    ]
+    hidden = find_hidden(points_px, views.masks)
+    for _ in range(max(config.outline_rounds, bool(hidden))):
+        outlines = []
+        if config.outline_rounds:
+            outlines = [
+                find_outline(e.category, skin_in_cameras(e, b), mask, foreign, views.cameras)
+                for e, b, mask, foreign in zip(evidence, now(), views.masks, views.foreign, strict=True)
             ]
-        if hidden := find_hidden(points_px, masks):
-            _minimise(lambda: energy(hidden), variables, config.steps // 2, config.history)
+        _minimise(lambda found=outlines: energy(hidden, found), variables, config.steps // 2, config.history)
     with torch.no_grad():
         now_pitch, height = (float(v) for v in at())
-        return [posed(e, m) for e, m in zip(evidence, moves, strict=True)], now_pitch, height
+        return now(), now_pitch, height
 
 
 def _minimise(energy: Callable[[], Tensor], variables: list[Tensor], steps: int, history: int) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kinema.body.model import BodyModel, joints, load_body
     from kinema.errors import InputError
+    from kinema.like import animate_like
     from kinema.masks.files import read_masks, write_masks
     from kinema.motion_io import load_motion, save_motion
     from kinema.mvideo import Animation, animate
@@ -39,6 +40,7 @@ _HOME = {
     "Subject": "kinema.types",
     "Video": "kinema.types",
     "animate": "kinema.mvideo",
+    "animate_like": "kinema.like",
     "diagnose": "kinema.optimize.diagnosis",
     "generate": "kinema.revision",
     "joints": "kinema.body.model",
@@ -70,6 +72,7 @@ __all__ = [
     "Video",
     "__version__",
     "animate",
+    "animate_like",
     "diagnose",
     "generate",
     "joints",

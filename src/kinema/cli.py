@@ -24,6 +24,7 @@ from kinema.cli_annotate import annotate
 from kinema.cli_doctor import doctor
 from kinema.cli_extract import extract
 from kinema.cli_fetch import fetch
+from kinema.cli_like import animate_like
 from kinema.cli_masks import MASKS_COMMANDS, mask
 from kinema.cli_mvideo import animate
 from kinema.cli_serve import serve
@@ -240,7 +241,7 @@ def retarget(
 
 
 COMMANDS = (
-    generate, animate, extract, annotate, refine, render, diagnose, convert, retarget, evaluate,
+    generate, animate, animate_like, extract, annotate, refine, render, diagnose, convert, retarget, evaluate,
     mask, fetch, studio, verify, study, serve, doctor,
 )  # fmt: skip
 
@@ -254,7 +255,7 @@ def commands(argv: Sequence[str]) -> SubcommandApp:
     app, train, world, masks = SubcommandApp(), SubcommandApp(), SubcommandApp(), SubcommandApp()
     asked = list(argv[:2])
     for command in COMMANDS:
-        name = command.__name__
+        name = command.__name__.replace("_", "-")
         app.command(name=name, help=listed(command, asked[:1] == [name]))(command)
     for name, command in TRAINABLE.items():
         wanted = asked == ["train", name]

@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 
 from kinema.errors import InputError
 from kinema.extract.observe import observe
+from kinema.optimize.perform import Cue
 from kinema.picture import Fit, fit
 from kinema.presets import Preset
 from kinema.reinforce.backbone import Control, Start
@@ -40,7 +41,7 @@ class Plan:
     subject_ids: UInt8[np.ndarray, "H W"]
     prompt: str
     sketch: Sketch | None
-    motion: BodyMotion | None
+    motion: tuple[Cue, ...] | None
     strength: float | None
     frames: int | None
     seed: int
@@ -64,7 +65,7 @@ def coarse_fit(plan: Plan) -> Fit:
 
 def make_plan(
     picture: np.ndarray, preset: Preset, prompt: str | None, target: str | Path | Sketch | None, drags: Sequence[Drag],
-    motion: BodyMotion | None, strength: float | None, frames: int | None, seconds: float | None, seed: int,
+    motion: BodyMotion | Sequence[Cue] | None, strength: float | None, frames: int | None, seconds: float | None, seed: int,
     start: Start | None, control: Control | None = None,
 ) -> Plan:  # fmt: skip
     """Everything that was asked, checked, at the model's size; no weights of the video model are read."""
@@ -75,6 +76,7 @@ def make_plan(
     count = frames if seconds is None else round(seconds * preset.fps)
     if count is not None and count < 2:
         raise InputError("frames", f"is {count}", expected=f"at least 2 ({preset.fps:g} a second)")
+    cues = (Cue(motion),) if isinstance(motion, BodyMotion) else None if motion is None else tuple(motion)
     limits, size = preset.constraints, (picture.shape[1], picture.shape[0])
     if motion is None and not limits.sees_picture:
         raise InputError(
@@ -82,7 +84,7 @@ def make_plan(
             "--motion FILE, or another --preset",
         )  # fmt: skip
     asked = Request(
-        size, preset.pixels, preset.frames, count, motion.fps if motion else None, control, start or preset.start,
+        size, preset.pixels, preset.frames, count, cues[0].motion.fps if cues else None, control, start or preset.start,
         preset.adapter is not None,
     )  # fmt: skip
     asked, notes = preflight(asked, limits)
@@ -92,7 +94,7 @@ def make_plan(
     part_ids, subject_ids = look_at(small)
     sketch = _sketch(picture, fitted, target, drags, part_ids, subject_ids)
     return Plan(
-        small, part_ids, subject_ids, prompt or "", sketch, motion, strength, count, seed, preset, asked.start,
+        small, part_ids, subject_ids, prompt or "", sketch, cues, strength, count, seed, preset, asked.start,
         asked.control, notes,
     )  # fmt: skip
 

@@ -21,10 +21,11 @@ from jaxtyping import UInt8
 
 from kinema.enough_memory import check_memory
 from kinema.extract.extractor import extract
+from kinema.extract.fitting import QUICK
 from kinema.extract.observation import Observation
 from kinema.extract.observe import observe
 from kinema.optimize.optimizer import refine, refine_object
-from kinema.optimize.perform import perform
+from kinema.optimize.perform import Cue, perform
 from kinema.optimize.retime import at_frames, lengthen_scene, stretch_scene
 from kinema.optimize.target_pose import target_from_sketch
 from kinema.picture import checked_picture, load_picture
@@ -76,7 +77,7 @@ def generate(
     prompt: str | None = None,
     target: str | Path | Sketch | None = None,
     drags: Sequence[Drag] = (),
-    motion: BodyMotion | None = None,
+    motion: BodyMotion | Sequence[Cue] | None = None,
     strength: float | None = None,
     frames: int | None = None,
     seconds: float | None = None,
@@ -98,7 +99,7 @@ def generate(
     image       a file or uint8 RGB      prompt  what happens, in words
     target      a sketch of where parts end: a file, or a `Sketch` in the picture's pixels
     drags       the same said by dragging parts
-    motion      moves the first person or animal instead of stage 1
+    motion      moves the first person or animal instead of stage 1; or several motions, each with who is to do it
     strength    0-1, how lively, 0.5 being usual; None leaves it to the preset
     frames      or seconds: how long; by default the preset's clip, or as long as the motion
     start       of stage 3: "reposed" or "noise"; by default the preset's
@@ -171,7 +172,7 @@ def _sees_parts(plan: Plan) -> bool:
 def extract_scene(plan: Plan, coarse: Video | None) -> Scene:
     """S2, first half: the subjects of the coarse video in the world; or of the picture, moved as the given motion."""
     if coarse is not None:
-        scene = without_doubtful_frames(extract(coarse, plan.prompt, of_the_picture(observe(coarse))))
+        scene = without_doubtful_frames(extract(coarse, plan.prompt, of_the_picture(observe(coarse)), config=QUICK))
         return replace(scene, cameras=coarse_fit(plan).undone(scene.cameras, hw_of(plan)))
     assert plan.motion is not None, "without a coarse video there is a motion"
     still = extract(Video(plan.picture[None], plan.preset.fps), plan.prompt)

@@ -142,7 +142,7 @@ def what_fits(preset: Preset | ClipPreset, job: Job, free: Free) -> list[str]:
     from kinema.reinforce.memory_estimate import expected
 
     on_gpu = free.gpu is not None
-    memories: tuple[Memory, ...] = ("balanced", "int8", "low") if on_gpu else ("fast",)
+    memories: tuple[Memory, ...] = ("balanced", "low") if on_gpu else ("fast",)
     for memory in memories:
         if memory != preset.memory and free.holds(expected(job, memory, on_gpu)):
             return [f"--memory {memory}"]

@@ -153,8 +153,9 @@ def in_int8(network: nn.Module) -> int:
     most = 0
     for name, module in network.named_modules():
         if is_quantised(name, module):
-            most = max(most, module.weight.nbytes)
-            module.weight.data = module.weight.data.to(torch.int8)
+            weight: Any = module.weight
+            most = max(most, weight.nbytes)
+            weight.data = weight.data.to(torch.int8)
     return most
 
 
@@ -333,7 +334,7 @@ def _decoding(vae: Any, job: Job, memory: Memory) -> int:
     pixels = 3 * job.frames * job.size[0] * job.size[1]
     whole = pixels * weight.element_size()
     kept = int(piece.share * whole)
-    return max(peak - made + kept, kept + whole * (2 if piece.tiled else 1), COPIES * 4 * pixels)
+    return max(peak - made + kept, kept + whole * (3 if piece.tiled else 1), COPIES * 4 * pixels)
 
 
 def _encoding(vae: Any, job: Job, memory: Memory) -> int:

@@ -47,7 +47,7 @@ def own_gpu() -> str:
 def share_tokens(network: Any) -> None:
     """Let the network compute its share of every clip. All processes call it. Raises InputError where heads don't divide."""
     import torch.distributed as dist
-    from diffusers import ContextParallelConfig
+    from diffusers.models._modeling_parallel import ContextParallelConfig
 
     count, heads = processes(), network.config.num_attention_heads
     if heads % count:

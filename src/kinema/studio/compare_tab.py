@@ -17,6 +17,8 @@ ALONE = ("flow_strength", "motion_smoothness", "dynamic_degree")
 BETWEEN = ("psnr", "ssim", "flow_error")
 """Those of two videos of one size and length."""
 MOST_FRAMES = 160
+MEASURED = 48
+"""Frames from the start that the numbers are of, so that they come within seconds."""
 
 
 def build(studio: Studio, tab: gr.Tab) -> None:
@@ -46,13 +48,21 @@ def build(studio: Studio, tab: gr.Tab) -> None:
             return None, '<p class="kn-hint">Make two videos first; then they are listed here.</p>'
         visitor = visits.visitor_of(studio, request)
         results = [studio.result(visitor, left), studio.result(visitor, right)]
-        return side_by_side(results), metrics_html(results)
+        return side_by_side(results), '<p class="kn-hint">Measuring ...</p>'
 
-    tab.select(choices, [left, right], [left, right], **visits.PRIVATE).then(
-        show, [left, right], [pair, table], **visits.PRIVATE
+    @visits.told
+    def measure(left: str | None, right: str | None, request: gr.Request):
+        if not left or not right:
+            return gr.skip()
+        visitor = visits.visitor_of(studio, request)
+        return metrics_html([studio.result(visitor, left), studio.result(visitor, right)])
+
+    both = [left, right]
+    tab.select(choices, both, both, **visits.PRIVATE).then(show, both, [pair, table], **visits.PRIVATE).then(
+        measure, both, table, **visits.PRIVATE
     )
-    for chosen in (left, right):
-        chosen.input(show, [left, right], [pair, table], **visits.PRIVATE)
+    for chosen in both:
+        chosen.input(show, both, [pair, table], **visits.PRIVATE).then(measure, both, table, **visits.PRIVATE)
 
 
 def build_results(studio: Studio, tab: gr.Tab) -> None:
@@ -136,7 +146,9 @@ def metrics_html(results: list[Result]) -> str:
             ("size", "px", [f"{frames.shape[2]}x{frames.shape[1]}" for frames, _ in loaded])]  # fmt: skip
     for name in ALONE:
         metric = METRICS[name]
-        rows.append((_title(name, metric.better), metric.unit, [_number(metric.function, f) for f, _ in loaded]))
+        rows.append(
+            (_title(name, metric.better), metric.unit, [_number(metric.function, f[:MEASURED]) for f, _ in loaded])
+        )
     for r in results:
         seconds = r.about.get("seconds", {}).get("in all")
         rows[0][2][results.index(r)] += f" (made in {seconds:g} s)" if seconds else ""
@@ -148,7 +160,7 @@ def metrics_html(results: list[Result]) -> str:
     if loaded[0][0].shape == loaded[1][0].shape and results[0].name != results[1].name:
         for name in BETWEEN:
             metric = METRICS[name]
-            value = _number(metric.function, loaded[0][0], loaded[1][0])
+            value = _number(metric.function, loaded[0][0][:MEASURED], loaded[1][0][:MEASURED])
             body += (
                 f"<tr><th scope='row'>{escape(_title(name, metric.better))}</th><td>{escape(metric.unit)}</td>"
                 f"<td colspan='2'>{value} between the two</td></tr>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -194,7 +195,7 @@ def fault_rows(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """A table of findings by subject."""
     rows = [
         f"<tr><td>{escape(label)}</td><td>{escape(f['kind'].replace('_', ' '))}</td><td>{escape(_ranges(f['frames']))}</td>"
-        f"<td>{f['severity']:.3g} {escape(f['unit'])}</td><td>{escape(f['sentence'])}</td></tr>"
+        f"<td>{f['severity']:.3g} {escape(f['unit'])}</td><td>{_code(f['sentence'])}</td></tr>"
         for label, findings in found.items()
         for f in findings
     ]
@@ -205,6 +206,10 @@ def fault_rows(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         '<div class="kn-scroll" tabindex="0" role="region" aria-label="table of faults"><table class="kn-table">'
         f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _code(sentence: str) -> str:
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(sentence))
 
 
 def _ranges(frames: Sequence[Sequence[int]], most: int = 5) -> str:

@@ -276,6 +276,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
     handler.addFilter(said_once())
     logging.basicConfig(level=logging.WARNING if is_first() else logging.ERROR, format="%(message)s", handlers=[handler])
+    for noisy in ("torchao", "torch.utils._pytree", "diffusers.quantizers"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)  # they speak of torchao's kernels for other machines
     clean_up_when_told_to_stop()
     try:
         commands(argv).cli(prog="kinema", description=DESCRIPTION, args=argv)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from test_cogvideox import CLIP, adapted, moving_masks, noise_clip
 from test_wan import PICTURE, SAMPLING, moving_parts
 from tiny_svd import tiny_svd_pipeline
 from tiny_wan import save_wan_as_public, tiny_vace_pipeline, tiny_wan_transformer
@@ -10,7 +11,11 @@ from tiny_wan import save_wan_as_public, tiny_vace_pipeline, tiny_wan_transforme
 from kinema.reinforce import svd, vace, wan
 from kinema.reinforce.adapters import save_adapter
 from kinema.reinforce.backbone import Sampling
+from kinema.reinforce.cogvideox import load_cogvideox
 from kinema.reinforce.memory import STORED_AS
+
+
+__all__ = ["adapted"]  # a fixture
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +56,18 @@ def test_low_keeps_weights_in_8_bits_and_frames_alike(wan_folder, adapter):
     assert np.abs(plain.astype(int) - expected).mean() < 3
     assert not np.array_equal(spared.generate(PICTURE, SAMPLING, moving_parts()), plain)
     assert np.array_equal(spared.generate(PICTURE, SAMPLING), plain)
+
+
+@pytest.mark.parametrize(("memory", "off"), [("balanced", 1e-9), ("int8", 1), ("low", 3)])
+def test_clips_of_mvideo_with_its_adapter_run_with_less(adapted, memory, off):
+    if memory == "int8":
+        pytest.importorskip("torchao", reason="the extra kinema[quantise]")
+    folder, adapter, _ = adapted
+    fast, spared = (load_cogvideox(folder, adapter, clip=CLIP, memory=m) for m in ("fast", memory))
+    assert not hasattr(fast.network.base.proj_out, "_diffusers_hook")
+    assert hasattr(spared.network.base.proj_out, "_diffusers_hook")
+    expected, found = (model.generate("a dog", 3, moving_masks(), noise_clip()) for model in (fast, spared))
+    assert np.abs(found.astype(int) - expected).mean() < off
 
 
 @pytest.mark.parametrize("memory", ["balanced", "low"])

@@ -10,7 +10,6 @@ int8      as balanced, with the network's linear layers in 8 bits with a scale f
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -72,8 +71,6 @@ def is_quantised(name: str, module: Any, exact: Collection[str] = ()) -> bool:
 
 def to_int8(network: Any, exact: Collection[str] = ()) -> None:
     """The network's linear layers in int8, a scale for each row; they compute as before."""
-    for noisy in ("torchao", "torch.utils._pytree"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)  # of kernels that are not for this machine
     from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
     quantize_(

@@ -14,7 +14,6 @@ from kinema.reinforce.backbone import Sampling
 from kinema.reinforce.cogvideox import load_cogvideox
 from kinema.reinforce.memory import STORED_AS
 
-
 __all__ = ["adapted"]  # a fixture
 
 

@@ -23,18 +23,19 @@ from torch.utils._pytree import tree_leaves
 from kinema.errors import InputError
 from kinema.reinforce.memory import Memory, is_quantised, is_text_encoder, offload
 from kinema.reinforce.public_configs import Configs
+from kinema.reinforce.svd import CHUNKS
 
 Model = Literal["svd", "vace", "wan", "cogvideox-fun", "cogvideox"]
 ALLOWANCE = 1 << 30
 """Bytes for the kernels' workspaces and for fragments on a GPU. A guess: it could not be measured."""
 PROGRAM = 1 << 30
-"""Bytes of the program itself on the host, with torch, diffusers and the small models that see; measured: 0.9 GB."""
+"""Bytes of the program itself on the host, with torch, diffusers and the small models that see: mini-svd runs in 0.9 GB."""
 PICTURE_TOKENS, TEXT_TOKENS = 257, 512
 """That Wan reads."""
 COPIES = 4
 """Of the finished video in float32, at once, while it is turned into bytes: decoded, scaled, clamped, rounded."""
 GIVEN = {"svd": 1, "wan": 2, "vace": 5, "cogvideox-fun": 1, "cogvideox": 1}
-"""Copies of a clip's pixels that are there while the autoencoder encodes it (VACE: video, mask, and both sides of it)."""
+"""Copies of a clip's pixels that lie there while the autoencoder encodes it (VACE: video, mask, both sides of it, and one more)."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,6 @@ class Job:
     dtype         that the network runs in
     guided        whether it runs with guidance
     adapter       whether there is a motion adapter
-    chunk         frames that SVD's autoencoder works on at once
     small_size    of the clip before, where the model sees one (MVideo)
     """
 
@@ -56,7 +56,6 @@ class Job:
     dtype: torch.dtype
     guided: bool = True
     adapter: bool = False
-    chunk: int = 8
     small_size: tuple[int, int] | None = None
 
 
@@ -155,7 +154,7 @@ def in_int8(network: nn.Module) -> int:
         if is_quantised(name, module):
             weight: Any = module.weight
             most = max(most, weight.nbytes)
-            weight.data = weight.data.to(torch.int8)
+            weight.requires_grad_(False).data = weight.to(torch.int8)
     return most
 
 
@@ -302,7 +301,7 @@ class _Piece:
 def _piece(vae: Any, job: Job, memory: Memory) -> _Piece:
     """Frames: as many as show the working set when it no longer grows; whole clips of those that take them at once."""
     name = type(vae).__name__
-    most = {"AutoencoderKLWan": 9, "AutoencoderKLCogVideoX": 17, "AutoencoderKLTemporalDecoder": job.chunk}
+    most = {"AutoencoderKLWan": 9, "AutoencoderKLCogVideoX": 17, "AutoencoderKLTemporalDecoder": CHUNKS[memory]}
     piece = _Piece(min(job.frames, most.get(name, job.frames)), job.size)
     if memory == "fast" or not hasattr(vae, "use_tiling") or name not in most:
         return piece
@@ -338,15 +337,21 @@ def _decoding(vae: Any, job: Job, memory: Memory) -> int:
 
 
 def _encoding(vae: Any, job: Job, memory: Memory) -> int:
-    piece, weight = _piece(vae, job, memory), next(vae.parameters())
+    piece, dtype = _piece(vae, job, memory), next(vae.parameters()).dtype
+    upcast = vae.config.get("force_upcast") and dtype == torch.float16  # as `Svd` encodes
     shape: tuple[int, ...] = (1, 3, piece.frames, *piece.size[::-1])
     if job.model == "svd":
         shape = (piece.frames, 3, *piece.size[::-1])
 
     def encode() -> Any:
-        found = vae.encode(torch.empty(shape, dtype=weight.dtype))
+        found = vae.encode(torch.empty(shape, dtype=torch.float32 if upcast else dtype))
         return found.latents if hasattr(found, "latents") else found.latent_dist.mode()
 
-    given = 3 * piece.frames * piece.size[0] * piece.size[1] * weight.element_size()
-    whole = 3 * job.frames * job.size[0] * job.size[1] * weight.element_size()
-    return peak_bytes(encode)[0] - given + GIVEN[job.model] * whole
+    if upcast:
+        vae.float()
+    peak, _ = peak_bytes(encode)
+    if upcast:
+        vae.half()
+    pixels = 3 * job.size[0] * job.size[1]
+    given = pixels * job.frames * dtype.itemsize * GIVEN[job.model]
+    return peak - 3 * piece.frames * piece.size[0] * piece.size[1] * dtype.itemsize + given

@@ -6,12 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from diffusers.schedulers.scheduling_dpm_cogvideox import CogVideoXDPMScheduler
+from test_cogvideox import moving_masks, tiny_model
 from test_cogvideox_fun import CONTROL, PICTURE, tiny_pipeline
 from test_cogvideox_fun import SAMPLING as FUN
 from test_vace import SAMPLING as VACE
 from tiny_svd import tiny_svd_pipeline, tiny_unet
 from tiny_wan import tiny_vace_pipeline, tiny_wan_pipeline
 
+from kinema.cli import main
 from kinema.errors import InputError
 from kinema.presets import CLIP_PRESETS, PRESETS, find_preset
 from kinema.reinforce import svd, vace, wan
@@ -295,3 +298,88 @@ def test_without_a_compiler_it_is_said_before_anything_runs(monkeypatch):
         check_compiler()
     with pytest.raises(InputError, match="compiler"):
         find_preset("mini-svd", speed=Speed(compiled=True))
+
+
+# CogVideoX with masks
+
+
+def clip_latents(model, **speed):
+    model = replace(model, clip=replace(model.clip, **{"steps": 6, **speed.pop("clip", {})}, speed=Speed(**speed)))
+    return model.sample("a dog", 3, model.encode_masks(moving_masks())[None])
+
+
+@pytest.mark.parametrize("guide_all", [False, True])
+def test_a_clip_from_masks_is_guided_only_within_the_interval(guide_all):
+    model, clip = tiny_model(rotary=True), {"guide_all": guide_all, "guidance": 5.0}
+    plain, batches = clip_latents(model, clip=clip), []
+    first = model.network.base.transformer_blocks[0]
+    handle = first.register_forward_pre_hook(lambda module, given: batches.append(len(given[0])))
+    clip_latents(model, clip=clip, guided=(0.5, 5.0))
+    handle.remove()
+    model.scheduler.set_timesteps(6)
+    inside = sum(0.5 <= noise_of(model.scheduler, t) <= 5.0 for t in model.scheduler.timesteps)
+    assert 0 < inside < 6
+    assert sum(batches) == 6 + inside
+    assert torch.equal(clip_latents(model, clip=clip, guided=(0.0, 1e12)), plain)
+    alone = clip_latents(model, clip={"guidance": 1.0})
+    assert torch.equal(clip_latents(model, clip=clip, guided=(1e13, 1e14)), alone)
+
+
+@pytest.mark.parametrize("cache", [FirstBlock(ALWAYS), Magnitude((1.0,) * 6, ALWAYS), Taylor(2)])
+def test_a_clip_from_masks_takes_the_same_caches(cache):
+    model, clip = tiny_model(rotary=True), {"guide_all": True, "guidance": 5.0}
+    plain, inner = clip_latents(model, clip=clip), model.network.base.transformer_blocks[-1].ff
+    with counted(inner) as counts:
+        found = clip_latents(model, clip=clip, cache=cache)
+    assert counts[0] < 12
+    other = replace(model, clip=replace(model.clip, steps=6, **clip)).sample("a dog", 4)
+    assert (found - plain).abs().mean() < (other - plain).abs().mean()
+    assert torch.equal(clip_latents(model, clip=clip), plain)
+    assert torch.equal(clip_latents(model, clip=clip, cache=FirstBlock(0.0)), plain)
+
+
+def test_a_clip_may_be_sampled_by_dpm():
+    model, own = tiny_model(), tiny_model(scheduler=CogVideoXDPMScheduler)
+    own.scheduler.register_to_config(timestep_spacing="trailing")
+    found = clip_latents(model, sampler="dpm++")
+    assert torch.equal(found, clip_latents(own))
+    assert not torch.equal(found, clip_latents(model))
+    with pytest.raises(InputError, match="dpm"):
+        clip_latents(model, sampler="unipc")
+
+
+# torch.compile, and the commands
+
+
+def test_blocks_are_compiled_for_the_run_alone(svd_model, monkeypatch):
+    """By something that stands for the compiler, which takes too long for a test."""
+    ran = []
+
+    def compile_(forward):
+        return lambda *given, **named: ran.append(forward) or forward(*given, **named)
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    plain, unet = svd_frames(svd_model), svd_model.unet
+    assert np.array_equal(svd_frames(svd_model, compiled=True), plain)
+    assert len(ran) == SVD.steps * (len(unet.down_blocks) + 1 + len(unet.up_blocks))
+    ran.clear()
+    assert np.array_equal(svd_frames(svd_model, compiled=True, cache=Deep(2)), svd_frames(svd_model, cache=Deep(2)))
+    assert 0 < len(ran) < SVD.steps * (len(unet.down_blocks) + 1 + len(unet.up_blocks))
+    assert "forward" not in unet.mid_block.__dict__
+
+
+@pytest.mark.parametrize("command", ["generate", "animate"])
+def test_the_commands_take_a_level(command, monkeypatch, tmp_path):
+    asked = []
+
+    def stop(*given, **named):
+        asked.extend(given)
+        raise InputError("it", "stops here")
+
+    monkeypatch.setattr("kinema.revision.generate", stop)
+    monkeypatch.setattr("kinema.presets.find_clip_preset", stop)
+    name, given = ("mini-svd", ["photo.png"]) if command == "generate" else ("mini-cogvideox", ["--prompt", "a dog"])
+    with pytest.raises(SystemExit) as left:
+        main([command, *given, "--out", str(tmp_path / "video.mp4"), "--speed", "fast", "--compile"])
+    assert left.value.code == 2
+    assert speed_of(name, "fast", compiled=True) in asked

@@ -2,8 +2,8 @@
 
 Input: a `UNetSpatioTemporalConditionModel`. While `deep_cache` lasts, one call in `every` runs the whole UNet; in the others
 only the first of the blocks that go down and the last of those that go up run, on what the last but one said before
-(DeepCache, Ma et al. 2024, at the granularity of blocks). At the sizes of SVD-XT such a call costs 42 % of a whole one, of
-mini-svd 28 % (counted and timed by benchmarks/speed.py).
+(DeepCache, Ma et al. 2024, at the granularity of blocks). Such a call has 42 % of the operations of a whole one at SVD-XT's
+sizes (as torch's FlopCounterMode counts them), and takes 28 % of its time in mini-svd.
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ class Preset:
     steps           of stage 3 from pure noise
     start_noise, start_steps     of stage 3 from the reposed picture
     strength        of motion where none is asked for; None: that of the coarse video
+    least_seen      share of the coarse frames in which a subject must be seen well; else it moves as the words say
     guidance        scale of the classifier-free guidance; 1: none
     goes_on         from noise, later windows begin with a frame of the one before them; else with the picture
     on_gpu          in which numbers it runs there: those that it was trained in
@@ -65,6 +66,7 @@ class Preset:
     start_steps: int
     start: Start = "reposed"
     strength: float | None = None
+    least_seen: float = 0.0
     guidance: float = 1.0
     coarse_share: float = 1.0
     goes_on: bool = True
@@ -120,6 +122,7 @@ PRESETS: dict[str, Preset] = {
         start_noise=0.15,
         start_steps=3,
         strength=0.5,
+        least_seen=0.75,
         goes_on=False,
     ),
     "svd": Preset(

@@ -24,6 +24,7 @@ from kinema.extract.extractor import extract
 from kinema.extract.fitting import QUICK
 from kinema.extract.observation import Observation
 from kinema.extract.observe import observe
+from kinema.optimize.motion_by_words import scene_by_words
 from kinema.optimize.optimizer import refine, refine_object
 from kinema.optimize.perform import Cue, perform
 from kinema.optimize.retime import at_frames, lengthen_scene, stretch_scene
@@ -218,6 +219,9 @@ def refine_scene(plan: Plan, scene: Scene) -> Scene:
     mended = replace(scene, subjects=tuple(subjects), prompt=plan.prompt, motion_strength=strength)
     if _is_coarse(plan, scene):
         mended = stretch_scene(mended, plan.preset.frames, plan.preset.fps)
+        mended, doing = scene_by_words(scene, mended, plan.preset.least_seen, plan.strength, targets)
+        for index, what in doing.items():
+            log.warning("the coarse video hardly shows subject %d: it moves as in '%s'", index + 1, what)
     return mended if plan.frames is None else lengthen_scene(mended, plan.frames)
 
 

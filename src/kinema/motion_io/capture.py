@@ -7,12 +7,13 @@ the world (y up, metres), unlike AMASS's. Face and fingers are at rest with conf
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from kinema.body.skeleton import BODY_JOINT_COUNT
+from kinema.body.skeleton import BODY_JOINT_COUNT, mirror_permutation
 from kinema.errors import InputError
 from kinema.geometry import rot6d_to_rotmat, rotmat_to_rotvec
 from kinema.motion_io.npz import read_arrays
@@ -65,3 +66,11 @@ def mirrored_caption(text: str) -> str:
     """The caption of the mirrored motion: left and right change places."""
     swap = {"left": "right", "right": "left"}
     return re.sub(r"\b(left|right)\b", lambda m: swap[m.group()], text)
+
+
+def mirrored_motion(motion: BodyMotion) -> BodyMotion:
+    """The motion seen in a mirror (x -> -x), left and right joints exchanged; shape, valid and confidence stay."""
+    twin, flip = mirror_permutation(motion.category), np.array([1, -1, -1], np.float32)
+    return replace(
+        motion, rotvec=motion.rotvec[:, twin] * flip, root_translation_m=motion.root_translation_m * [-1, 1, 1]
+    )

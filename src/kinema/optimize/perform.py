@@ -53,7 +53,7 @@ def perform(still: Scene, cues: Sequence[Cue], fps: float) -> Scene:
         pose = still.subjects[index].motion
         assert isinstance(pose, BodyMotion)
         last = np.minimum(np.arange(frames), len(motion) - 1)
-        own[index] = replace(own[index], motion=_continued(pose, motion, last))
+        own[index] = replace(own[index], motion=continued(pose, motion, last))
     return replace(scene, subjects=tuple(own))
 
 
@@ -120,7 +120,7 @@ def _category(subject: Subject) -> str:
     return subject.motion.category if isinstance(subject.motion, BodyMotion) else "object"
 
 
-def _continued(pose: BodyMotion, motion: BodyMotion, frames: np.ndarray) -> BodyMotion:
+def continued(pose: BodyMotion, motion: BodyMotion, frames: np.ndarray) -> BodyMotion:
     """Some frames of the motion on the pose's body, from where it stands, turned to face where it does, on its floor;
     frame 0 is the pose, and those after go over from it."""
     motion = retarget(motion, pose.betas)

@@ -19,7 +19,7 @@ from kinema.body.object_tracks import ball, box, simulate
 from kinema.body.quadruped_acts import ACTS
 from kinema.body.skeleton import BODY_JOINT_COUNT, PART_IDS
 from kinema.body.skinning import SkinnedBody
-from kinema.motion_io.capture import mirrored_caption
+from kinema.motion_io.capture import mirrored_caption, mirrored_motion
 from kinema.types import BodyMotion
 from kinema.world.looks import Look, animal_look, human_look, object_look
 
@@ -89,7 +89,7 @@ def human(
     first = rng.integers(0, len(motion) - 2 * frames + 1)
     window = motion[slice(first, first + 2 * frames, 2)]
     if rng.random() < 0.5:
-        window, caption = _mirror(window), mirrored_caption(caption)
+        window, caption = mirrored_motion(window), mirrored_caption(caption)
     betas = np.clip(rng.normal(0, 0.9, 10), -2, 2).astype(np.float32)
     look = dress(rng, betas)
     return grounded(replace(window, betas=betas, fps=FPS), "a person", look, caption, rng)
@@ -216,13 +216,3 @@ def _verb(doing: str) -> str:
     """The verb's place in 'a rubber ball falls and bounces'."""
     verbs = ("falls", "rolls", "is ", "slides", "drops", "topples", "swings", "drives", "tips", "lies", "hangs")
     return next((v for v in verbs if f" {v}" in doing), doing.split()[-1])
-
-
-def _mirror(motion: BodyMotion) -> BodyMotion:
-    from kinema.body.skeleton import mirror_permutation
-
-    twin = mirror_permutation(motion.category)
-    flip = np.array([1, -1, -1], np.float32)
-    return replace(
-        motion, rotvec=motion.rotvec[:, twin] * flip, root_translation_m=motion.root_translation_m * [-1, 1, 1]
-    )

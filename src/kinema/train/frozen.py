@@ -11,17 +11,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from kinema.reinforce.memory import STORED_AS
 from kinema.train.checkpoint import whole
 
 COMPUTE = torch.bfloat16
 """What 8-bit weights are cast to on a GPU; on a CPU it is the input's numbers."""
+SPACE_AND_TIME = ("SpatioTemporalResBlock", "TransformerSpatioTemporalModel")
+"""The classes of SVD's blocks."""
 ADDED = ".added."
 """In the names of the weights that a widened layer has besides the pretrained ones."""
 
@@ -82,6 +86,18 @@ def make_ready(
             if type(layer) in SMALL and not layer.weight.requires_grad and not re.search(kept, name):
                 layer.__class__ = SMALL[type(layer)]
                 layer.weight.data = layer.weight.data.to(STORED_AS)
+
+
+def compute_twice(network: Any) -> None:
+    """Keep of each block its input alone, and compute it again on the way back.
+
+    By the class's own gradient checkpointing; SVD's leaves out the temporal half, so that it would take thrice the memory.
+    """
+    halves = [m for m in network.modules() if type(m).__name__ in SPACE_AND_TIME]
+    if not halves:
+        network.enable_gradient_checkpointing()
+    for module in halves:
+        module.forward = partial(checkpoint, module.forward, use_reentrant=False)
 
 
 def _add_lora(network: Any, is_trained: Callable[[str], bool], rank: int) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from kinema.reinforce.memory import STORED_AS
 from kinema.reinforce.memory_estimate import ALLOWANCE, LiveBytes
-from kinema.train.frozen import COMPUTE, make_ready
+from kinema.train.frozen import COMPUTE, compute_twice, make_ready
 
 log = logging.getLogger(__name__)
 STATE_BYTES = 12
@@ -63,7 +63,7 @@ def training_need(
         if weight.dtype != STORED_AS:
             weight.data = weight.data.to(COMPUTE)
     if saving:
-        twin.enable_gradient_checkpointing()
+        compute_twice(twin)
     blank = copy.copy(trainee)
     blank.network, blank.device, blank.precision = twin.train(), torch.device("meta"), torch.float32
     seen = _on_meta(batch)

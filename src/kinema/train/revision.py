@@ -26,7 +26,7 @@ from kinema.precision import quick_dtype
 from kinema.reinforce.adapters import save_adapter
 from kinema.reinforce.part_condition import encode_condition, training_condition
 from kinema.train.card import write_card
-from kinema.train.frozen import make_ready, motion_tensors
+from kinema.train.frozen import compute_twice, make_ready, motion_tensors
 from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, share_out, train
 from kinema.train.need import tell_need, training_need
 from kinema.train.shard_cache import OnBad, ShardCache, Window, WindowSettings, build_shard_cache
@@ -172,7 +172,7 @@ def train_full_revision(config: FullRevisionConfig) -> Path:
         tell_need(training_need(trainee, draw(0), precision, *small, config.checkpointing), device)
     make_ready(trainee.network, trainee.is_trained, precision, *small)
     if config.checkpointing:
-        trainee.network.enable_gradient_checkpointing()
+        compute_twice(trainee.network)
     trainee.network.to(device).train()
     measure = measurer(trainee, held, config.sample_steps) if len(held) else None
     train(trainee.network, trainee.loss, loop, config.run, measure, config.evaluate_every, draw)

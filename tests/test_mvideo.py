@@ -136,7 +136,7 @@ def test_a_killed_run_goes_on_and_comes_out_the_same(tmp_path):
     again = animate(masks, "a red dog", 3.0, backbone=second, out=tmp_path / "x.mp4")
     assert second.calls == 2
     assert again.seams == whole.seams
-    assert (tmp_path / "x.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert np.array_equal(read_video(tmp_path / "x.mp4").frames, read_video(tmp_path / "whole.mp4").frames)
     for name in ("clip_0000.npz", "clip_0001.npz", "clip_0002.npz"):
         a, b = np.load(tmp_path / "x.clips" / name), np.load(tmp_path / "whole.clips" / name)
         assert np.array_equal(a["frames"], b["frames"])

@@ -78,5 +78,5 @@ def _of_watermark(mark: Watermark) -> str:
     if not mark.found:
         return f"no watermark of kinema found ({mark.z:.1f} standard deviations)"
     return (
-        f"watermark of kinema, {mark.preset}: {mark.z:.1f} standard deviations, by chance in 1 of {1 / mark.chance:.0e}"
+        f"watermark of kinema, {mark.preset}: {mark.z:.1f} standard deviations, by chance in at most {mark.chance:.0e} of videos"
     )

@@ -19,7 +19,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
+from itertools import islice, product
 
 import cv2
 import numpy as np
@@ -51,6 +51,9 @@ CLIP = 3.0
 """Standard deviations that one frequency counts for at most: edges and text have a few that are huge."""
 SURE = 1e-6
 """A find may come by chance in so many unmarked videos."""
+MOST_CUT, STEP = 14, 2
+"""Cells: how much may have been cut from the height and the width, and how finely the search goes. Two cells move the
+finest pattern by a third of its period."""
 MOST_FRAMES = 64
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 """ITU-R BT.709."""
@@ -88,12 +91,38 @@ def marked(frames: Iterable[Frame], preset: str) -> Iterator[Frame]:
 
 
 def find_watermark(frames: Iterable[Frame]) -> Watermark:
-    """The mark that is most likely in a video, of which the first `MOST_FRAMES` are looked at."""
-    grids = [_grid(frame) for frame in islice(frames, MOST_FRAMES)]
-    scores = _patterns() @ _whitened(np.mean(grids, axis=0))
+    """The mark that is most likely in a video, of which the first `MOST_FRAMES` are looked at.
+
+    Where the frames as they are show none, it is looked for in mirrored frames, and in frames from which up to a ninth of
+    the height and the width was cut; `chance` counts all that was tried.
+    """
+    grid = np.mean([_grid(frame) for frame in islice(frames, MOST_FRAMES)], axis=0)
+    flat = _flattened(grid)
+    whole = _likeliest([flat])
+    return whole if whole.found else min(whole, _likeliest(_uncut(flat)), key=lambda mark: mark.chance)
+
+
+def _likeliest(places: Iterable[Grid]) -> Watermark:
+    """Of all patterns and all ways in which the frames may lie."""
+    bands = np.stack([cv2.dct(place)[_in_band()] for place in places])
+    lengths = np.linalg.norm(bands, axis=1, keepdims=True)
+    scores = bands @ _patterns().T / np.maximum(lengths, 1e-6)
     best = int(scores.argmax())
-    z = max(float(scores[best]), 0.0)
-    return Watermark(NAMES[best] if best < len(NAMES) else NAMES[0], z, min(1.0, PATTERNS * math.exp(-(z**2) / 2)))
+    z, number = max(float(scores.flat[best]), 0.0), best % PATTERNS
+    chance = min(1.0, scores.size * math.exp(-(z**2) / 2))
+    return Watermark(NAMES[number] if number < len(NAMES) else NAMES[0], z, chance)
+
+
+def _uncut(flat: Grid) -> Iterator[Grid]:
+    """Where the cells would lie if the frames were mirrored, or cut: all heights, widths and places."""
+    yield np.ascontiguousarray(flat[:, ::-1])
+    sides = range(GRID - MOST_CUT, GRID + 1, STEP)
+    for height, width in product(sides, sides):
+        piece = cv2.resize(flat, (width, height), interpolation=cv2.INTER_AREA)
+        for y, x in product(range(0, GRID - height + 1, STEP), range(0, GRID - width + 1, STEP)):
+            placed = np.zeros((GRID, GRID), np.float32)
+            placed[y : y + height, x : x + width] = piece
+            yield placed
 
 
 def _grid(frame: Frame) -> Grid:
@@ -111,16 +140,15 @@ def _contrast(band: Grid) -> Grid:
     return np.sqrt(cv2.blur(band * band, (WINDOW, WINDOW), borderType=cv2.BORDER_REFLECT) + np.float32(FLOOR**2))
 
 
-def _whitened(grid: Grid) -> Float[np.ndarray, " N"]:
-    """The frequencies of the band, of unit length together: the same weight for every place, and for every frequency."""
+def _flattened(grid: Grid) -> Grid:
+    """The band of a frame with the same weight for every place, and for every frequency."""
     band, inside = _band_pass(grid), _in_band()
     spectrum = cv2.dct(band / _contrast(band)) * inside
     size = (SPECTRUM, SPECTRUM)
     power = cv2.blur(spectrum**2, size, borderType=cv2.BORDER_REFLECT)
     share = cv2.blur(inside.astype(np.float32), size, borderType=cv2.BORDER_REFLECT)
-    flat = spectrum[inside] / np.sqrt(power[inside] / share[inside] + 1e-6)
-    flat = np.clip(flat, -CLIP, CLIP)
-    return flat / max(float(np.linalg.norm(flat)), 1e-6)
+    flat = np.clip(spectrum / np.sqrt(power / np.maximum(share, 1e-3) + 1e-6), -CLIP, CLIP)
+    return cv2.idct(flat * inside)
 
 
 @cache

@@ -17,14 +17,17 @@ from kinema.annotate.record import Record
 from kinema.body.model import joints, load_body
 from kinema.body.skeleton import PART_IDS
 from kinema.extract.observation import Track
+from kinema.reinforce.skin_texture import rest_vertices
 from kinema.render.control_maps import render_maps
-from kinema.render.rasterizer import Mesh, rasterize_surface
+from kinema.render.rasterizer import Mesh, Surface, rasterize_surface
 from kinema.types import BodyMotion, Cameras, ObjectMotion, Scene, Subject
 
 SURE = 0.3
 """A joint counts from this confidence on."""
 REACH_PX = 3.0
 """A joint lies on its mask up to this far outside of it, in pixels of 128; detected ones are often near the rim."""
+CELL_M = 0.08
+"""Size of the pieces of a body that have one colour each: some hundred, fewer than a segment has pixels of it."""
 MOST_PSNR_DB = 60.0
 """Of a perfect copy."""
 
@@ -153,14 +156,16 @@ def joints_on_mask(track: Track) -> Float[np.ndarray, " T"]:
 def segment_psnr_db(
     subject: Subject, cameras: Cameras, frames: np.ndarray, track: Track, spans: tuple[tuple[int, int], ...]
 ) -> list[float]:
-    """PSNR of each segment (Huynh-Thu and Ghanbari 2008): the body in the mean colours that its vertices have in the
-    segment, against the frames, where it is drawn on its mask. NaN where it is drawn nowhere.
+    """PSNR of each segment (Huynh-Thu and Ghanbari 2008): the body in the mean colours that its pieces of `CELL_M` have in
+    the segment, against the frames, where it is drawn on its mask. NaN where it is drawn nowhere.
 
     A pose that slides over the animal mixes its colours with one another and with the background's.
     """
     motion = subject.motion
     assert isinstance(motion, BodyMotion)
     body = load_body(motion.category, detail="low")
+    places = np.floor(rest_vertices(body, motion) / CELL_M).astype(int)
+    cells = np.unique(places, axis=0, return_inverse=True)[1].ravel()
     found = []
     for first, end in spans:
         cut = slice(first, end)
@@ -173,19 +178,19 @@ def segment_psnr_db(
         view = Cameras(cameras.K[cut], cameras.T_camera_world[cut], cameras.image_hw)
         surface = rasterize_surface([mesh], view)
         shown = (surface.face_ids >= 0) & track.masks[cut]
-        found.append(_psnr_db(surface, shown, frames[cut]))
+        found.append(_psnr_db(surface, cells, shown, frames[cut]))
     return found
 
 
-def _psnr_db(surface, shown: np.ndarray, frames: np.ndarray) -> float:
+def _psnr_db(surface: Surface, cells: np.ndarray, shown: np.ndarray, frames: np.ndarray) -> float:
+    """cells [V]: the piece of the body that each vertex belongs to. A pixel is of its face's nearest corner's."""
     if not shown.any():
         return float("nan")
-    corners = surface.faces[surface.face_ids[shown]].astype(int)  # [P,3]
-    weights, colours = surface.weights[shown].astype(float), frames[shown].astype(float)
-    count = int(corners.max()) + 1
-    total = np.bincount(corners.ravel(), weights.ravel(), count)
-    sums = [np.bincount(corners.ravel(), (weights * colours[:, c : c + 1]).ravel(), count) for c in range(3)]
-    painted = np.stack(sums, -1) / np.maximum(total, 1e-9)[:, None]
-    off = (painted[corners] * weights[..., None]).sum(1) - colours
-    error = float(np.square(off).mean())
-    return min(MOST_PSNR_DB, 10 * np.log10(255**2 / error)) if error > 0 else MOST_PSNR_DB
+    extended = np.concatenate([cells, cells[surface.edges[0][:, 0]]])
+    corners, nearest = surface.faces[surface.face_ids[shown]], surface.weights[shown].argmax(1)
+    cell = extended[corners[np.arange(len(corners)), nearest]]
+    colours = frames[shown].astype(float)
+    count = np.maximum(np.bincount(cell), 1)
+    means = np.stack([np.bincount(cell, colours[:, c]) / count for c in range(3)], -1)
+    error = float(np.square(means[cell] - colours).mean())
+    return min(MOST_PSNR_DB, 10 * float(np.log10(255**2 / error))) if error > 0 else MOST_PSNR_DB

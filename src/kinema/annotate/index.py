@@ -80,6 +80,15 @@ def _settings(ledger: Ledger) -> object:
     return json.loads((ledger.out / "annotate.json").read_text())["settings"]
 
 
+def check_libraries() -> None:
+    """Raises InputError where what the whole run needs is not installed."""
+    _arrow()
+    try:
+        import scenedetect  # noqa: F401
+    except ImportError as error:
+        raise InputError("scenedetect", "is not installed, and cuts need it", "it", NEEDED) from error
+
+
 def _arrow() -> tuple[Any, Any]:
     try:
         import pyarrow

@@ -69,6 +69,10 @@ def annotate(
     on_progress  called with videos done, all videos, and the totals so far
     Raises InputError for bad input, and where `out` holds results of other settings.
     """
+    from kinema.annotate.index import check_libraries, write_index
+    from kinema.annotate.report import write_report
+
+    check_libraries()
     ledger = Ledger(out)
     _check_output(ledger, recipe)
     captions = captions or ("made" if isinstance(recipe, MVideo) else "needed")
@@ -85,9 +89,6 @@ def annotate(
         _work(ledger, plan, recipe, executor or here, len(found.skipped), on_progress)
         totals = totals_of(ledger, plan, len(found.skipped))
         totals.check()
-        from kinema.annotate.index import write_index
-        from kinema.annotate.report import write_report
-
         write_index(ledger, plan)
         write_report(ledger, plan, totals, recipe, found.skipped)
     return totals

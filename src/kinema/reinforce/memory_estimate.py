@@ -35,7 +35,7 @@ PICTURE_TOKENS, TEXT_TOKENS = 257, 512
 COPIES = 4
 """Of the finished video in float32, at once, while it is turned into bytes: decoded, scaled, clamped, rounded."""
 GIVEN = {"svd": 1, "wan": 2, "vace": 5, "cogvideox-fun": 1, "cogvideox": 1}
-"""Copies of a clip's pixels that lie there while the autoencoder encodes it (VACE: video, mask, both sides of it, and one more)."""
+"""Copies of a clip's pixels while the autoencoder encodes it (VACE: video, mask, both sides of it, and one more)."""
 
 
 @dataclass(frozen=True)

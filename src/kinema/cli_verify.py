@@ -77,6 +77,5 @@ def _of_manifest(manifest: Manifest | None, rooted: bool) -> list[str]:
 def _of_watermark(mark: Watermark) -> str:
     if not mark.found:
         return f"no watermark of kinema found ({mark.z:.1f} standard deviations)"
-    return (
-        f"watermark of kinema, {mark.preset}: {mark.z:.1f} standard deviations, by chance in at most {mark.chance:.0e} of videos"
-    )
+    by_chance = f"by chance in at most {mark.chance:.0e} of videos"
+    return f"watermark of kinema, {mark.preset}: {mark.z:.1f} standard deviations, {by_chance}"

@@ -65,13 +65,13 @@ def animate_like(
     from kinema.like import animate_like as run
     from kinema.provenance import check_signer, write_generated
     from kinema.stages import record_of
-    from kinema.video import read_video
+    from kinema.video import frame_rate, read_video
 
     check_output(out, (".mp4", ".png", ""))
     check_signer()
     pairs = [_pair(text) for text in pair]
     with working("reading the video"):
-        clip = read_video(video)
+        clip = read_video(video, None, None if seconds is None else max(1, round(seconds * frame_rate(video))))
     with stage_bars() as progress:
         progress("look", 0, 1)
         result = run(
@@ -86,7 +86,7 @@ def animate_like(
         "pairs": pairs,
         "perception": perception,
     }
-    given = {"video": sha256(video) if video.is_file() else None, "image": sha256(image)}
+    given = {"video": sha256(video), "image": sha256(image)}
     with atomic_path(Path(f"{out}.json")) as temporary:
         temporary.write_text(json.dumps({**made, "sha256_given": given, **record_of(result)}, indent=2) + "\n")
     took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items())
@@ -95,10 +95,9 @@ def animate_like(
         say(f"{stages / 'sheet.png'}: the stages side by side")
 
 
-def _pair(text: str | tuple[str, ...]) -> tuple[int, int]:
+def _pair(text: str) -> tuple[int, int]:
     """'1:2' -> (1, 2)."""
-    words = text if isinstance(text, str) else " ".join(text)
-    match = re.fullmatch(r"(\d+):(\d+)", words.strip())
+    match = re.fullmatch(r"(\d+):(\d+)", text.strip())
     if not match:
-        raise InputError("--pair", f"is {words!r}", "two numbers, such as 1:2, each counted from the left")
+        raise InputError("--pair", f"is {text!r}", "two numbers, such as 1:2, each counted from the left")
     return int(match[1]), int(match[2])

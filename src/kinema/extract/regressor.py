@@ -10,6 +10,7 @@ relative to the camera; "joints3d": a list of [N,>=22,3] in mm before the camera
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from kinema.types import Cameras
 
 METHOD = "estimate_smpl_batched"
 PASS_FRAMES = 16
-BETA_RIDGE_M2 = 2e-3
+BETA_RIDGE_M2 = 2e-4
 """What a unit of a beta costs against squared errors of bone lengths: lengths alone tell height and limbs, no weight."""
 
 
@@ -89,10 +90,12 @@ def load_regressor(path: str | Path) -> Regressor:
     if not path.is_file():
         raise InputError(path, "does not exist", "a TorchScript file in the layout of NLF")
     try:
-        model = torch.jit.load(str(path), map_location="cpu").eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch.export reads no such files
+            model = torch.jit.load(str(path), map_location="cpu").eval()
     except (RuntimeError, ValueError) as error:
         why = str(error).strip().splitlines()[0]
-        mend = "import torchvision first; NLF's files use its operators" if "torchvision" in str(error) else None
+        mend = "import torchvision first; NLF's files use its operators" if "torchvision" in str(error) else ""
         raise InputError(path, f"can't be loaded as TorchScript ({why})", "a file of torch.jit.save", mend) from error
     return Regressor(model, path.name)
 

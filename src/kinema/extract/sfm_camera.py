@@ -39,8 +39,8 @@ class Moved:
     background points that each frame sees, in the unit of the cameras."""
 
     cameras: Cameras
-    pixels: tuple[Float[np.ndarray, "P 2"], ...]
-    depths: tuple[Float[np.ndarray, " P"], ...]
+    pixels: tuple[Float[np.ndarray, "_ 2"], ...]
+    depths: tuple[Float[np.ndarray, " _"], ...]
 
 
 def moving_cameras(video: Video, subject_masks: Bool[np.ndarray, "T H W"] | None = None) -> Moved:

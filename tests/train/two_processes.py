@@ -70,6 +70,7 @@ def run(folder: Path, name: str, stop: int | None = None, part: bool = False) ->
             model[2].load_state_dict(task(BATCH)[0][2].state_dict())
     trained = Part(model) if part else model
     train(trained, loss, CONFIG, folder / name, draw=draw, network=model)
+    assert not any(hasattr(w, "full_tensor") for w in model.parameters() if w.requires_grad), "ready to be saved"
     weights = {k: whole(v).contiguous().clone() for k, v in model.state_dict().items()}
     if PartialState().is_main_process:
         save_file(weights, folder / f"{name}.safetensors")

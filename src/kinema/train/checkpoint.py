@@ -98,6 +98,13 @@ class Trained:
         for name, value in self.held().items():
             value.copy_(self.average[name])
 
+    def put_whole(self) -> None:
+        """Where FSDP2 has but a part of a trained weight, the whole of it, for what saves them; all processes take part."""
+        for owner in self.network.modules():
+            for key, weight in list(owner._parameters.items()):
+                if weight is not None and weight.requires_grad and _is_distributed(weight):
+                    owner._parameters[key] = nn.Parameter(whole(weight))
+
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """The model with its averages, for as long as this lasts."""

@@ -166,6 +166,7 @@ def train(
                 run_log.write(done, rate, seen)
                 accelerator.wait_for_everyone()
     state.put_average()
+    state.put_whole()
     return model
 
 

@@ -69,7 +69,7 @@ def _of_manifest(manifest: Manifest | None, rooted: bool) -> list[str]:
     preset = f", preset {manifest.preset}" if manifest.preset else ""
     lines = [f"its C2PA manifest holds, nothing was changed since it was signed: {manifest.generator}, {made}{preset}"]
     if manifest.local:
-        return [*lines, f'signed as "{manifest.signer}": by some copy of kinema, which proves nobody']
+        return [*lines, f'signed as "{manifest.signer}": a certificate that anyone can make, which proves nobody']
     known = "trusted, under the given roots" if manifest.trusted else "which --roots does not know"
     return [*lines, f'signed as "{manifest.signer}", {known if rooted else "a name that nobody checked (--roots)"}']
 

@@ -196,7 +196,9 @@ def test_in_a_browser_by_keys_after_a_reload_and_without_other_servers(tmp_path,
             expect(tab.locator("#study-where")).to_contain_text("Pair 2 of 4", timeout=20_000)
             assert "baseline" not in tab.content()
             assert not any("ours" in url or "clip" in url for url in asked_for)
-            assert {urlparse(url).hostname for url in asked_for if url.startswith("http")} == {urlparse(page.local_url).hostname}
+            assert {urlparse(url).hostname for url in asked_for if url.startswith("http")} == {
+                urlparse(page.local_url).hostname
+            }
             browser.close()
     finally:
         page.close()

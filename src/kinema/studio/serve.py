@@ -330,7 +330,7 @@ def start(service: Service, address: str) -> int:
         num_replicas=count, max_ongoing_requests=1, max_queued_requests=count + service.waiting,
         ray_actor_options={"num_gpus": 1} if gpus else {"num_cpus": 1},
     )  # fmt: skip
-    front = serve.deployment(max_ongoing_requests=200, ray_actor_options={"num_cpus": 0})(RayFront)
+    front = serve.deployment(max_ongoing_requests=64, ray_actor_options={"num_cpus": 0})(RayFront)
     serve.run(front.bind(service, count, deployed(Replica).bind(service)), name="kinema", route_prefix="/")
     return count
 

@@ -47,7 +47,7 @@ def build_study(db: Path, pairs: Sequence[Pair]) -> gr.Blocks:
     """The page of a study whose folder is `db`. May be built inside another page."""
     import gradio as gr
 
-    gr.set_static_paths([db / "videos"])
+    gr.set_static_paths([db.resolve() / "videos"])
     player: dict[str, Any] = {"interactive": False, "autoplay": True, "loop": True, "buttons": [], "height": 420}
     with gr.Blocks(title="kinema study", analytics_enabled=False) as page, gr.Column(elem_classes="kn-study"):
         # The question that is on the page: others' votes may by now have changed which one would come next.

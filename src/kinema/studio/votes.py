@@ -133,7 +133,7 @@ def make_pairs(folders: Sequence[Path], out: Path) -> list[Pair]:
         methods[name] = videos
     if len(methods) < 2:
         raise InputError("folders", f"are {len(methods)}", expected="at least two, one a method")
-    media = out / "videos"
+    media = out.resolve() / "videos"
     media.mkdir(parents=True, exist_ok=True)
     pairs: list[Pair] = []
     with opened(out) as db:

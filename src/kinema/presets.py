@@ -207,12 +207,18 @@ def _loader(model: str) -> Callable[..., Backbone]:
     return readers[model]
 
 
+def in_parts(speed: Speed, memory: Memory) -> Speed:
+    """Where a model comes to the GPU in parts, block after block, nothing that leaves blocks out or compiles them."""
+    if memory not in ("balanced", "low") or not (speed.cache or speed.compiled):
+        return speed
+    log.warning("with memory %s the model comes in parts, and nothing is cached or compiled", memory)
+    return replace(speed, cache=None, compiled=False)
+
+
 def with_speed(preset: Preset, speed: Level | Speed) -> Preset:
     """The preset with so many steps fewer; where the model is moved to the GPU in parts, without what needs it whole."""
     speed = speed if isinstance(speed, Speed) else speed_of(preset.name, speed)
-    if preset.memory != "fast" and (speed.cache or speed.compiled):
-        log.warning("with memory %s the model comes in parts, and nothing is cached or compiled", preset.memory)
-        speed = replace(speed, cache=None, compiled=False)
+    speed = in_parts(speed, preset.memory)
     if speed.guided is not None and preset.guidance <= 1:
         log.warning("%s is sampled without guidance: an interval for it saves nothing", preset.name)
     if speed.compiled:
@@ -319,7 +325,8 @@ class ClipPreset:
         dtype, device = (getattr(torch, self.on_gpu), "cuda") if on_gpu else (quick_dtype("cpu"), "cpu")
         memory = heeded(self.memory, on_gpu)
         check_memory(self)
-        return load_cogvideox(self.folder, self.adapter, dtype, device, self.clip, self.sampler, memory=memory)
+        clip = replace(self.clip, speed=in_parts(self.clip.speed, memory))
+        return load_cogvideox(self.folder, self.adapter, dtype, device, clip, self.sampler, memory=memory)
 
 
 CLIP_PRESETS: dict[str, ClipPreset] = {

@@ -16,7 +16,7 @@ from tiny_wan import tiny_vace_pipeline, tiny_wan_pipeline
 
 from kinema.cli import main
 from kinema.errors import InputError
-from kinema.presets import CLIP_PRESETS, PRESETS, find_preset
+from kinema.presets import CLIP_PRESETS, PRESETS, find_preset, in_parts
 from kinema.reinforce import svd, vace, wan
 from kinema.reinforce.backbone import Sampling
 from kinema.reinforce.cogvideox_fun import CogVideoXFun
@@ -290,6 +290,8 @@ def test_a_model_in_parts_has_no_cache(caplog):
     preset = find_preset("mini-svd", memory="low", speed=Speed(steps=0.5, cache=Deep(2)))
     assert preset.speed == Speed(steps=0.5)
     assert "nothing is cached" in caplog.text
+    assert in_parts(Speed(compiled=True, cache=Taylor(2)), "balanced") == QUALITY
+    assert in_parts(Speed(cache=Taylor(2)), "fast") == Speed(cache=Taylor(2))
 
 
 def test_without_a_compiler_it_is_said_before_anything_runs(monkeypatch):

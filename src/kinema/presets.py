@@ -16,8 +16,8 @@ from kinema.reinforce import cogvideox_fun, svd, vace, wan
 from kinema.reinforce.backbone import Constraints, Start
 from kinema.reinforce.cogvideox import ClipSettings
 from kinema.reinforce.memory import Memory, check_library
-from kinema.reinforce.parallel import check_shareable, own_gpu
-from kinema.reinforce.speed import QUALITY, Level, Speed, check_compiler
+from kinema.reinforce.parallel import check_shareable, own_gpu, processes
+from kinema.reinforce.speed import QUALITY, FirstBlock, Level, Speed, check_compiler
 from kinema.reinforce.speed_levels import speed_of
 
 if TYPE_CHECKING:
@@ -219,6 +219,9 @@ def with_speed(preset: Preset, speed: Level | Speed) -> Preset:
     """The preset with so many steps fewer; where the model is moved to the GPU in parts, without what needs it whole."""
     speed = speed if isinstance(speed, Speed) else speed_of(preset.name, speed)
     speed = in_parts(speed, preset.memory)
+    if processes() > 1 and isinstance(speed.cache, FirstBlock):
+        log.warning("several processes may not agree on what hardly changed, and nothing is cached")
+        speed = replace(speed, cache=None)
     if speed.guided is not None and preset.guidance <= 1:
         log.warning("%s is sampled without guidance: an interval for it saves nothing", preset.name)
     if speed.compiled:

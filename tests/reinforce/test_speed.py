@@ -294,6 +294,14 @@ def test_a_model_in_parts_has_no_cache(caplog):
     assert in_parts(Speed(cache=Taylor(2)), "fast") == Speed(cache=Taylor(2))
 
 
+def test_processes_that_share_a_clip_never_decide_apart(monkeypatch, caplog):
+    """Each sees its own tokens: one would leave blocks out while another waits for it in them."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert find_preset("mini-svd", speed=Speed(cache=FirstBlock(0.1))).speed == QUALITY
+    assert "may not agree" in caplog.text
+    assert find_preset("mini-svd", speed=Speed(cache=Taylor(2))).speed.cache == Taylor(2)
+
+
 def test_without_a_compiler_it_is_said_before_anything_runs(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(InputError, match="no-such-compiler"):

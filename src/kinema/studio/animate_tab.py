@@ -73,13 +73,13 @@ def build(studio: Studio) -> dict[str, Any]:
             status = gr.HTML("", elem_id="status", apply_default_css=False)
     with gr.Row(elem_classes="kn-stages", equal_height=False):
         with gr.Column(min_width=240):
-            gr.Markdown("### 1 · Coarse video")
+            gr.Markdown("## 1 · Coarse video")
             coarse = gr.Video(label="what the model makes of it by itself", height=280, **visits.PLAYER)
         with gr.Column(min_width=300):
-            gr.Markdown("### 2 · Motion in 3D")
+            gr.Markdown("## 2 · Motion in 3D")
             motion3d = visits.view3d_html(elem_id="motion3d")
         with gr.Column(min_width=240):
-            gr.Markdown("### 3 · Final video")
+            gr.Markdown("## 3 · Final video")
             final = gr.Video(label="the video that follows the motion", height=280, elem_id="final", **visits.PLAYER)
     made = gr.HTML("", elem_id="made", apply_default_css=False)
     download = gr.DownloadButton("Download all stages (.zip)", visible=False, elem_id="zip")

@@ -90,7 +90,8 @@ def start(settings: Settings, studio: Studio) -> gr.Blocks:
             server_name=settings.host, server_port=settings.port, prevent_thread_lock=True, quiet=True, share=False,
             auth=(settings.user, settings.password) if settings.password else None, app_kwargs={"middleware": [guard]},
             max_file_size=settings.limits.upload_bytes, footer_links=["api"], run_history=False, show_error=True,
-            theme=theme(), css=(STATIC / "studio.css").read_text(), ssr_mode=False, enable_monitoring=False,
+            theme=theme(), head=f"<style>{(STATIC / 'studio.css').read_text()}</style>",
+            js=(STATIC / "studio.js").read_text(), ssr_mode=False, enable_monitoring=False,
         )  # fmt: skip
     except OSError as error:
         raise InputError(
@@ -110,6 +111,7 @@ def theme() -> gr.Theme:
         button_primary_background_fill="#4338ca", button_primary_background_fill_hover="#3730a3",
         button_primary_background_fill_dark="#4f46e5", button_primary_background_fill_hover_dark="#4338ca",
         button_primary_text_color="#ffffff", button_primary_text_color_dark="#ffffff",
+        body_text_color_subdued="#475569", body_text_color_subdued_dark="#cbd5e1", color_accent="#4338ca",
         block_info_text_color="#475569", block_info_text_color_dark="#cbd5e1",
         input_placeholder_color="#64748b", input_placeholder_color_dark="#94a3b8",
     )  # fmt: skip

@@ -55,15 +55,15 @@ def build(studio: Studio) -> None:
                 run = gr.Button("Clean it", variant="primary", elem_id="clean-run")
                 cancel = gr.Button("Cancel", interactive=False)
             status = gr.HTML("", elem_id="clean-status", apply_default_css=False)
-            gr.Markdown("### What is wrong with it")
+            gr.Markdown("## What is wrong with it")
             before = gr.HTML("", elem_id="faults-before", apply_default_css=False)
-    gr.Markdown("### Before and after")
+    gr.Markdown("## Before and after")
     motion3d = visits.view3d_html(elem_id="clean-3d")
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
             video = gr.Video(label="cleaned, drawn", height=320, elem_id="clean-video", **visits.PLAYER)
         with gr.Column(min_width=300):
-            gr.Markdown("### What is still found")
+            gr.Markdown("## What is still found")
             after = gr.HTML("", elem_id="faults-after", apply_default_css=False)
     files = gr.File(label="Files", interactive=False, file_count="multiple", elem_id="clean-files")
     made = gr.HTML("", apply_default_css=False)

@@ -32,7 +32,7 @@ def build(studio: Studio) -> None:
     )  # fmt: skip
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=320):
-            gr.Markdown("### 1 · Where the masks come from")
+            gr.Markdown("## 1 · Where the masks come from")
             ours = gr.Button("Our boxer", size="sm", elem_id="masks-ours")
             with gr.Accordion("Find them in a video", open=False):
                 video = visits.upload_field("Video: drop it here, or click", "video")
@@ -42,7 +42,7 @@ def build(studio: Studio) -> None:
             with gr.Accordion("Upload masks", open=False):
                 own = visits.upload_field(MASK_FILES, "masks-own")
             source_says = gr.HTML("", elem_id="masks-says", apply_default_css=False)
-            gr.Markdown("### 2 · Edit")
+            gr.Markdown("## 2 · Edit")
             with gr.Row():
                 size = gr.Slider(0.25, 3, 1, step=0.05, label="Size", elem_id="mask-size")
                 degrees = gr.Slider(-45, 45, 0, step=1, label="Slope, degrees")
@@ -64,11 +64,11 @@ def build(studio: Studio) -> None:
                 compose = gr.Button("Compose")
             edit_says = gr.HTML("", elem_id="edit-says", apply_default_css=False)
         with gr.Column(scale=4, min_width=320):
-            gr.Markdown("### Preview")
+            gr.Markdown("## Preview")
             preview = gr.Video(label="the masks as they are now", height=280, elem_id="masks-preview", **visits.PLAYER)
             lint = gr.HTML("", elem_id="lint", apply_default_css=False)
             mend = gr.Button("Mend what can be mended", size="sm", visible=False)
-            gr.Markdown("### 3 · Make the video")
+            gr.Markdown("## 3 · Make the video")
             prompt = gr.Textbox(label="What things and the place look like", lines=2, elem_id="masks-prompt",
                                 placeholder="a man in a red suit, boxing; in the snow", info="In English.")  # fmt: skip
             with gr.Row():
@@ -86,7 +86,7 @@ def build(studio: Studio) -> None:
             status = gr.HTML("", elem_id="masks-status", apply_default_css=False)
     with gr.Row(equal_height=False):
         final = gr.Video(label="the video", height=320, elem_id="masks-final", **visits.PLAYER)
-        seams = gr.Image(label="how its clips join", height=320, interactive=False, buttons=[], elem_id="seams")
+        seams = gr.Image(label="how its clips join", height=320, interactive=False, buttons=[], visible=False)
     made = gr.HTML("", apply_default_css=False)
     download = gr.DownloadButton("Download all stages (.zip)", visible=False)
     sliders = [size, right, down, degrees, speed, mirrored, more]
@@ -192,8 +192,9 @@ def build(studio: Studio) -> None:
             result = visits.finished(now)
             out = [gr.skip()] * 4
             if result is not None:
+                joins = visits.shown(studio, result.file("seams.png"))
                 out = [
-                    visits.shown(studio, result.file("video.mp4")), visits.shown(studio, result.file("seams.png")),
+                    visits.shown(studio, result.file("video.mp4")), gr.update(value=joins, visible=joins is not None),
                     gallery.panel(result), visits.zip_button(studio, result),
                 ]  # fmt: skip
             yield [gallery.status(now, studio.jobs.before(now)), *out, gr.update(interactive=now.over),

@@ -36,13 +36,13 @@ def build(studio: Studio, tab: gr.Tab) -> dict[str, Any]:
     )
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
-            gr.Markdown("### Extracted and refined")
+            gr.Markdown("## Extracted and refined")
             motion3d = visits.view3d_html(elem_id="mend-3d")
         with gr.Column(scale=2, min_width=280):
-            gr.Markdown("### Video")
+            gr.Markdown("## Video")
             video = gr.Video(label="the result as it is", height=300, **visits.PLAYER)
     faults = gr.HTML("", elem_id="mend-faults", apply_default_css=False)
-    gr.Markdown("### Mend it")
+    gr.Markdown("## Mend it")
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
             frame = gr.Slider(1, 15, 8, step=1, label="Frame", elem_id="mend-frame",
@@ -58,9 +58,9 @@ def build(studio: Studio, tab: gr.Tab) -> dict[str, Any]:
                 auto = gr.Checkbox(True, label="Leave that to the model", min_width=120)
             seed = gr.Number(42, precision=0, minimum=0, label="Seed")
             with gr.Row():
-                from2 = gr.Button("Rerun from stage 2", variant="primary", elem_id="from2", min_width=120)
-                from3 = gr.Button("Rerun from stage 3", elem_id="from3", min_width=120)
-                cancel = gr.Button("Cancel", interactive=False, min_width=80)
+                from2 = gr.Button("Rerun from stage 2", variant="primary", elem_id="from2", min_width=150)
+                from3 = gr.Button("Rerun from stage 3", elem_id="from3", min_width=150)
+                cancel = gr.Button("Cancel", interactive=False, min_width=100)
             gr.HTML(
                 '<p class="kn-hint"><b>From stage 2</b>: the motion is refined again, with the words, the liveliness and '
                 "the target, which the motion prior may soften. <b>From stage 3</b>: the refined motion is kept but for "

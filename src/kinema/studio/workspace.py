@@ -112,9 +112,9 @@ class Workspace:
     def tidy(self, busy: set[Path]) -> int:
         """Remove uploads, copies and unfinished results that are old; -> how many."""
         old, count = time.time() - self.limits.scratch_s, 0
-        for path in _folders(self.folder / "cache"):
-            if path.stat().st_mtime < old:
-                shutil.rmtree(path, ignore_errors=True)
+        for path in (self.folder / "cache").iterdir():
+            if path.lstat().st_mtime < old:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
                 count += 1
         for home in self._homes():
             for path in _folders(home / "results"):

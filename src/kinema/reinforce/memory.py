@@ -5,7 +5,7 @@ balanced  the network a block at a time, the text encoder a layer at a time; fra
 low       the network a layer at a time too, its weights kept in 8 bits (which changes the frames); nothing is pinned before
           it is needed, so that the host holds the weights once
 int8      as balanced, with the network's linear layers in 8 bits with a scale for each row, by torchao (which changes the
-          frames less than low does)
+          frames)
 """
 
 from __future__ import annotations

@@ -55,6 +55,7 @@ class Trained:
             plugin: Any = accelerator.state.deepspeed_plugin
             plugin.deepspeed_config |= {
                 "train_micro_batch_size_per_gpu": 1,
+                "gradient_accumulation_steps": self.config.accumulate,
                 "gradient_clipping": self.config.clip_norm,
             }
         own_names = {id(weight): name for name, weight in self.network.named_parameters()}

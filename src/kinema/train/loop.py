@@ -122,19 +122,19 @@ def train(
     number: the checkpoint before it is kept, and the batch as RUN/nan_STEP.safetensors.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.utils import GradientAccumulationPlugin
 
     # Not every batch reaches every weight: a prior of three bodies sees one of them at a time.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    accelerator = Accelerator(
-        device_placement=False, gradient_accumulation_steps=config.accumulate, kwargs_handlers=[unused]
-    )
+    several = GradientAccumulationPlugin(num_steps=config.accumulate)
+    accelerator = Accelerator(device_placement=False, gradient_accumulation_plugin=several, kwargs_handlers=[unused])
     run.mkdir(parents=True, exist_ok=True)
     state = Trained(model, config, network or model)
     loss_of: Any = state.prepare(accelerator, _Step(network or model, loss))
-    first, leads = state.resume(run, accelerator), accelerator.is_main_process
+    first, writes = state.resume(run, accelerator), accelerator.is_main_process
     numbers = batch_numbers(config, first, accelerator.num_processes, accelerator.process_index)
     batches = drawn_ahead(draw, numbers, config.ahead)
-    with RunLog(run, config, first, leads) as run_log, _bar(config.steps, first, leads) as tell:
+    with RunLog(run, config, first, writes) as run_log, _bar(config.steps, first, writes) as tell:
         for step in range(first, config.steps):
             rate, value = learning_rate(config, step), 0.0
             state.set_learning_rate(rate)
@@ -145,9 +145,10 @@ def train(
                 with accelerator.accumulate(loss_of):
                     found = loss_of(batch)
                     accelerator.backward(found)
-                value += found.item() / config.accumulate
-                if not math.isfinite(value):
+                part = (found.detach() / config.accumulate).item()
+                if not math.isfinite(part):
                     keep_batch(run / f"nan_{step}.safetensors", batch, {"number": number, "step": step})
+                value += part
             value = _mean(accelerator, value, model)
             if not math.isfinite(value):
                 raise FloatingPointError(

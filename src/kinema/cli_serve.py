@@ -40,10 +40,11 @@ def serve(
         port: where it listens
     """
     from kinema.errors import InputError
-    from kinema.presets import find_preset
     from kinema.studio.serve import Service, start, stop
 
     service = Service(preset, model, replicas, waiting, host, port, os.environ.get("KINEMA_SERVE_TOKEN"))
+    from kinema.presets import find_preset
+
     find_preset(preset, model)
     try:
         from ray import serve as _  # noqa: F401

@@ -48,14 +48,11 @@ class _Found:
     fps: float | None = None
 
 
-def find_sources(
-    src: str | Path, bad: Bad = "stop", captions: Captions = "needed", seen: Callable[[Source], Source] | None = None
-) -> Inputs:
+def find_sources(src: str | Path, bad: Bad = "stop", captions: Captions = "needed") -> Inputs:
     """All sources of a folder, file, list, shard or URL.
 
     bad       stop: raise at the first thing that cannot be used; skip: leave it out and say so in the answer
     captions  needed: a source without a caption cannot be used
-    seen      gives a source its hash, where that is known already; default: the file is read
     Raises InputError where there is nothing at all, and with bad = "stop" for an empty or cut-off shard, a key that comes
     twice, a missing caption, a wrong frame rate, a file that is not there, an unreadable .json.
     """
@@ -74,7 +71,7 @@ def find_sources(
             if source.key in sources:
                 other = sources[source.key].origin
                 raise InputError(found.where, f"has the key {source.key!r}, as {other} has", "a key of its own")
-            source = (seen or _hashed)(source)
+            source = _hashed(source)
         except InputError as error:
             refuse(error)
             continue

@@ -113,6 +113,7 @@ class Moves:
     def none(evidence: Evidence) -> Moves:
         frames, joints = evidence.confidence.shape
         shapes = ((joints, frames, 3), (frames, 2), (frames,), (len(evidence.betas),))
+        turns, place, depth, betas = (torch.zeros(shape, requires_grad=True) for shape in shapes)
         rate = 8.0 / evidence.fps
         size = torch.eye(frames).expand(joints, -1, -1) / evidence.pose_sigma.permute(1, 2, 0)
         steps = torch.eye(frames).diff(dim=0).expand(joints, -1, -1) / (POSE_STEP_SIGMA_RAD * rate)
@@ -120,11 +121,8 @@ class Moves:
         mean = torch.full((1, frames), 1 / frames) / DEPTH_SIGMA
         each = (torch.eye(frames) - 1 / frames) * LOOSE_DEPTH / DEPTH_SIGMA
         depth_steps = torch.eye(frames).diff(dim=0) / (DEPTH_STEP_SIGMA * rate)
-        return Moves(
-            *(torch.zeros(shape, requires_grad=True) for shape in shapes),
-            _spread(torch.cat([size, steps], 1)),
-            _spread(torch.cat([mean, each, depth_steps])),
-        )
+        spreads = _spread(torch.cat([size, steps], 1)), _spread(torch.cat([mean, each, depth_steps]))
+        return Moves(turns, place, depth, betas, *spreads)
 
     def variables(self) -> list[Tensor]:
         return [self.turns, self.place, self.depth, self.betas]

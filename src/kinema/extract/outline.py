@@ -70,7 +70,8 @@ def skin(category: str) -> Skin:
     np.add.at(weights, (np.arange(len(weights))[:, None], carrier[body.weight_joints]), body.weights)
     arrays = (body.template, body.shape_dirs[..., :betas], body.joint_template[:lifted],
               body.joint_shape_dirs[:lifted, :, :betas], weights)  # fmt: skip
-    return Skin(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays), body.faces)
+    template, dirs, at_rest, joint_dirs, shares = (torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
+    return Skin(template, dirs, at_rest, joint_dirs, shares, body.faces)
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def find_outline(
     faces = skin(category).faces
     mesh = Mesh(vertices.numpy(), faces, np.ones(vertices.shape[1], np.uint8), 1)
     drawn = rasterize_surface([mesh], small)
-    size = small.image_hw[::-1]
+    size = (small.image_hw[1], small.image_hw[0])
     found = []
     for t in range(len(mask)):
         seen, foreign = (_shrunk(m[t], size) for m in (mask, others))

@@ -107,9 +107,11 @@ def random_model(name: str, configs: Configs, device: str, dtype: torch.dtype) -
     import diffusers
     import transformers
 
+    library: Any = diffusers
+
     def made(part: str, kind: torch.dtype) -> Any:
         config = dict(configs[part])
-        of_class: Any = getattr(diffusers, config["_class_name"], None) or getattr(transformers, config["_class_name"])
+        of_class: Any = getattr(library, config["_class_name"], None) or getattr(transformers, config["_class_name"])
         del config["_class_name"]
         with torch.device(device):
             model = (
@@ -125,9 +127,9 @@ def random_model(name: str, configs: Configs, device: str, dtype: torch.dtype) -
         return Svd(
             made("unet", dtype), made("vae", dtype), made("image_encoder", dtype), euler(), None, False, CONSTRAINTS
         )
-    flow = diffusers.UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
+    flow: Any = library.UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
     text: Any = AnyText(configs["text_encoder"]["d_model"]).to(device, dtype)
-    pipeline = diffusers.WanVACEPipeline(text, text, made("vae", torch.float32), flow, made("transformer", dtype))
+    pipeline = library.WanVACEPipeline(text, text, made("vae", torch.float32), flow, made("transformer", dtype))
     pipeline.set_progress_bar_config(disable=True)
     return Vace(pipeline)
 

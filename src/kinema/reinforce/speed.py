@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -162,7 +162,9 @@ def cached(network: Any, cache: Cache | None, steps: int) -> Iterator[None]:
 
 def cache_config(network: Any, cache: Cache, steps: int) -> Any:
     """diffusers' configuration. Raises InputError for a cache that the model can't have."""
-    from diffusers.hooks import FirstBlockCacheConfig, MagCacheConfig, TaylorSeerCacheConfig
+    from diffusers.hooks.first_block_cache import FirstBlockCacheConfig
+    from diffusers.hooks.mag_cache import MagCacheConfig
+    from diffusers.hooks.taylorseer_cache import TaylorSeerCacheConfig
 
     name = type(network).__name__
     if isinstance(cache, Deep):
@@ -183,7 +185,7 @@ def cache_config(network: Any, cache: Cache, steps: int) -> Any:
 @contextmanager
 def guided_within(network: Any, speed: Speed, noise: Callable[[Tensor], float]) -> Iterator[None]:
     """Outside the interval the transformer runs with the prompt alone, and says the same without: guidance adds nothing."""
-    from diffusers.hooks import HookRegistry
+    from diffusers.hooks.hooks import HookRegistry
 
     registry = HookRegistry.check_if_exists_or_initialize(network)
     registry.register_hook(_interval_hook(speed, noise), INTERVAL_HOOK)
@@ -210,7 +212,7 @@ def _interval_hook(speed: Speed, noise: Callable[[Tensor], float]) -> Any:
             self.with_prompt: Any = None
 
         def new_forward(self, module: Any, *args: Any, **given: Any) -> Any:
-            name, forward = self.calls.context.name, self.fn_ref.original_forward
+            name, forward = self.calls.context.name, cast(Callable[..., Any], self.fn_ref.original_forward)
             if speed.guides_at(noise(given["timestep"].flatten()[0])):
                 return forward(*args, **given)
             if name == "uncond":

@@ -4,7 +4,8 @@
 
 A server of its own on a temporary folder; the jobs are `animate_picture` with a captured clip through the interface for
 programs. Every visitor asks for the page, the configuration or a file of the page in turn, once a second. Prints one line
-of a table: answers, errors, 50th and 95th percentile in ms, memory of the server and of its worker.
+of a table: answers, errors, 50th and 95th percentile in ms, processor time of the page's process an answer (jobs run in
+another), memory of the server and of its worker.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -76,6 +78,12 @@ async def load(url: str, visitors: int, jobs: int, seconds: float) -> tuple[list
     return took, errors, time.monotonic() - began
 
 
+def cpu_s(process: int) -> float:
+    """Processor time of a process, without its children."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def memory_mb(process: int) -> float:
     """Peak resident memory of a process and of its children."""
     peak = 0.0
@@ -110,13 +118,16 @@ def main() -> None:
                     break
                 except httpx.HTTPError:
                     time.sleep(0.5)
+            before = cpu_s(server.pid)
             took, errors, whole = asyncio.run(load(url, given.visitors, given.jobs, given.seconds))
             p50, p95, worst = 1e3 * np.percentile(took, [50, 95, 100])
-            print("| visitors | jobs | answers | errors | p50 ms | p95 ms | worst ms | all in s | memory MB |")
-            print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+            print(
+                "| visitors | jobs | answers | errors | p50 ms | p95 ms | worst ms | CPU ms each | all in s | memory MB |"
+            )
+            print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
             print(
                 f"| {given.visitors} | {given.jobs} | {len(took)} | {len(errors)} | {p50:.0f} | {p95:.0f} | {worst:.0f} "
-                f"| {whole:.0f} | {memory_mb(server.pid):.0f} |"
+                f"| {1e3 * (cpu_s(server.pid) - before) / len(took):.1f} | {whole:.0f} | {memory_mb(server.pid):.0f} |"
             )
             for error in sorted(set(errors)):
                 print(f"  {errors.count(error)} x {error[:300]}")

@@ -32,7 +32,13 @@ def opened(context, server):
 
 
 def tab(page, name):
-    page.get_by_role("tab", name=name).click()
+    """Open a tab, also where the row of tabs is too narrow for it."""
+    page.wait_for_timeout(300)
+    if page.get_by_role("tab", name=name).count():
+        page.get_by_role("tab", name=name).click()
+    else:
+        page.locator(".overflow-menu > button").first.click()
+        page.locator(".overflow-dropdown button", has_text=re.compile(name)).first.click()
 
 
 def ended(page, status):
@@ -148,11 +154,7 @@ def test_every_tab_is_accessible_and_fits(browser, server, scheme, width):
     page = opened(context, server)
     found = {}
     for name in ("Animate a picture", "See and mend", "Masks to video", "Clean a motion", "Compare", "Results"):
-        if page.get_by_role("tab", name=name).count() and page.get_by_role("tab", name=name).is_visible():
-            tab(page, name)
-        else:
-            page.locator(".overflow-menu button").first.click()
-            page.locator(".overflow-dropdown button", has_text=re.compile(name)).click()
+        tab(page, name)
         page.wait_for_timeout(700)
         assert page.evaluate("document.documentElement.scrollWidth") <= width + 1, name
         for violation in axe.run(page).response["violations"]:

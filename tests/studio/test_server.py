@@ -3,13 +3,17 @@
 import json
 import re
 import uuid
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from studio_process import start, stop
 
 pytest.importorskip("gradio")
 httpx = pytest.importorskip("httpx")
+
 
 API = "/gradio_api"
 
@@ -71,13 +75,13 @@ def test_no_request_reaches_a_file_outside_of_what_the_page_shows(client, server
 @pytest.mark.parametrize("path", ["/etc/passwd", "{folder}/secret", "../../etc/passwd"])
 def test_a_path_in_the_place_of_an_upload_is_refused(client, server, path):
     before = files_of(server)
-    well, says = animate(client, {"path": path.format(folder=server.folder), "meta": {"_type": "gradio.FileData"}})
+    well, _ = animate(client, {"path": path.format(folder=server.folder), "meta": {"_type": "gradio.FileData"}})
     assert not well
     assert files_of(server) == before
 
 
 def test_an_address_in_the_place_of_an_upload_is_not_fetched(client, server):
-    well, says = animate(client, {"path": "http://192.0.2.1/a.png", "meta": {"_type": "gradio.FileData"}})
+    well, _ = animate(client, {"path": "http://192.0.2.1/a.png", "meta": {"_type": "gradio.FileData"}})
     assert not well
     assert "192.0.2.1" not in server.asked_for()
 
@@ -89,13 +93,12 @@ def test_the_name_of_an_upload_leads_nowhere(client, server):
 
 
 def test_bad_uploads_are_refused_with_a_sentence_and_removed(client, server):
-    before = files_of(server)
     for content, reason in ((b"hello", "is no picture"), (b"\x89PNG\r\n\x1a\n<html>", "beside the picture")):
         well, says = animate(client, upload(client, "photo.png", content))
         assert not well
         assert reason in says
         assert str(server.folder) not in says
-    assert {p for p in files_of(server) - before if "shown" not in p} == set()
+        assert [p for p in files_of(server) if (server.folder / p).read_bytes() == content] == []
 
 
 def test_what_cannot_be_asked_for_is_refused_before_any_work(client, tmp_path):
@@ -136,8 +139,46 @@ def test_the_page_names_no_other_host_that_it_would_fetch_from(client):
     assert "kinema_visitor=" in httpx.get(str(client.base_url), timeout=60).headers["set-cookie"]
 
 
+def test_a_python_program_gets_a_video_as_the_docs_say(server):
+    from gradio_client import Client, handle_file
+
+    shipped = server_files()
+    studio = Client(server.url, verbose=False)
+    video, everything, about = studio.predict(
+        picture=handle_file(shipped / "dancer.png"), prompt="a man punches", targets={"drags": []},
+        motion=handle_file(shipped / "punch.npz"), seconds=0.5, strength=None, seed=3, preset="mini-svd",
+        api_name="/animate_picture",
+    )  # fmt: skip
+    with zipfile.ZipFile(everything) as packed:
+        assert {"video.mp4", "stages/refined.npz", "motion.npz"} <= set(packed.namelist())
+    assert about["state"] == "done"
+    assert about["settings"]["seed"] == 3
+    assert Path(video["video"] if isinstance(video, dict) else video).stat().st_size > 1000
+
+
+def server_files():
+    from kinema.studio import shipped
+
+    return shipped.HERE
+
+
 def test_the_interface_for_programs_is_described(client):
     paths = client.get(f"{API}/openapi.json").json()["paths"]
     for name in ("animate_picture", "animate_masks", "clean_motion"):
         assert any(name in path for path in paths)
     assert not any("stop" in path or "lambda" in path for path in paths)
+
+
+def test_with_a_password_nothing_is_seen_without_it(tmp_path):
+    server = start(tmp_path / "work", password="long enough")
+    try:
+        with httpx.Client(base_url=server.url, timeout=60) as stranger:
+            assert stranger.get("/config").status_code == 401
+            assert stranger.post(f"{API}/upload", files={"files": ("a.png", b"x")}).status_code == 401
+            wrong = stranger.post("/login", data={"username": "kinema", "password": "long enoug"})
+            assert wrong.status_code == 400
+            assert stranger.post("/login", data={"username": "kinema", "password": "long enough"}).status_code == 200
+            assert stranger.get("/config").status_code == 200
+        assert server.asked_for() == ""
+    finally:
+        stop(server)

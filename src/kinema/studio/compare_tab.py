@@ -37,7 +37,7 @@ def build(studio: Studio, tab: gr.Tab) -> None:
     def choices(left: str | None, right: str | None, request: gr.Request):
         found = studio.results(visits.visitor_of(studio, request))
         names = [r.name for r in found]
-        listed = [(f"{r.title} · {r.when}", r.name) for r in found]
+        listed = [(r.line, r.name) for r in found]
         first = left if left in names else names[0] if names else None
         second = right if right in names else names[1] if len(names) > 1 else first
         return gr.update(choices=listed, value=first), gr.update(choices=listed, value=second)
@@ -73,8 +73,10 @@ def build_results(studio: Studio, tab: gr.Tab) -> None:
     chosen, order = gr.State(""), gr.State([])
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
-            posters = gr.Gallery([], label="Results", columns=4, height="auto", object_fit="contain", elem_id="gallery",
-                                 allow_preview=False, interactive=False, buttons=[])  # fmt: skip
+            posters = gr.Gallery(
+                [], label="Results", show_label=False, columns=3, height="auto", object_fit="contain", elem_id="gallery",
+                allow_preview=False, interactive=False, buttons=[],
+            )  # fmt: skip
             empty = gr.HTML("", elem_id="gallery-empty", apply_default_css=False)
         with gr.Column(scale=3, min_width=320):
             video = gr.Video(label="the result", height=320, elem_id="gallery-video", **visits.PLAYER)
@@ -85,7 +87,7 @@ def build_results(studio: Studio, tab: gr.Tab) -> None:
 
     def listed(request: gr.Request):
         found = studio.results(visits.visitor_of(studio, request))
-        pictures = [(visits.shown(studio, r.file("poster.jpg")), f"{r.title} · {r.when}") for r in found]
+        pictures = [(visits.shown(studio, r.file("poster.jpg")), r.line) for r in found]
         nothing = '<p class="kn-hint">Nothing yet. What you make on the other tabs comes here.</p>'
         return (
             [p for p in pictures if p[0]],

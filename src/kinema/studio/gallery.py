@@ -23,6 +23,7 @@ from kinema.studio.jobs import Job, Jobs, State
 from kinema.studio.limits import LIMITS, Limits
 from kinema.studio.workspace import Workspace
 
+TITLE_LETTERS = 36
 ZIP = "all_stages.zip"
 NOT_PACKED = (ZIP, "poster.jpg")
 KINDS = {"animate": "Picture", "mend": "Mended", "masks": "Masks to video", "find": "Masks found", "clean": "Motion"}
@@ -50,6 +51,11 @@ class Result:
     @property
     def when(self) -> str:
         return datetime.strptime(self.name[:15], "%Y%m%d-%H%M%S").strftime("%d %b %Y, %H:%M")
+
+    @property
+    def line(self) -> str:
+        """For lists: when, and what, shortened."""
+        return f"{self.when} · {self.title if len(self.title) <= TITLE_LETTERS else self.title[:TITLE_LETTERS] + '...'}"
 
     def file(self, name: str) -> str | None:
         """The path of one of its files, None where there is none."""

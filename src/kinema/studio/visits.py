@@ -129,7 +129,7 @@ def choices(studio: Studio, request: gr.Request, now: str | None, *kinds: str) -
     found = studio.results(visitor_of(studio, request), *kinds)
     names = [r.name for r in found]
     value = now if now in names else names[0] if names else None
-    return gr.update(choices=[(f"{r.title} · {r.when}", r.name) for r in found], value=value)
+    return gr.update(choices=[(r.line, r.name) for r in found], value=value)
 
 
 def result_of(studio: Studio, request: gr.Request, job_id: str) -> str | None:

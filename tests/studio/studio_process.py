@@ -1,0 +1,50 @@
+"""A studio in a process of its own, with the network cut, for the tests."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.request import urlopen
+
+START_S = 120
+
+
+@dataclass
+class Server:
+    url: str
+    folder: Path
+    log: Path
+    process: subprocess.Popen
+
+    def asked_for(self) -> str:
+        """What it wanted of other machines."""
+        return self.log.read_text() if self.log.exists() else ""
+
+
+def start(folder, port=0, password=None) -> Server:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = port or free.getsockname()[1]
+    log = folder.with_suffix(".network")
+    environment = os.environ | ({"STUDIO_TEST_PASSWORD": password} if password else {})
+    with folder.with_suffix(".log").open("w") as said:
+        process = subprocess.Popen(
+            [sys.executable, Path(__file__).parent / "offline_server.py", folder, str(port), log],
+            env=environment, stdout=said, stderr=said,
+        )  # fmt: skip
+    server, end = Server(f"http://127.0.0.1:{port}", folder, log, process), time.monotonic() + START_S
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            urlopen(server.url, timeout=5).close()
+            return server
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(folder.with_suffix(".log").read_text())
+
+
+def stop(server):
+    server.process.terminate()
+    server.process.wait(timeout=20)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import disturbed
@@ -76,22 +77,39 @@ class Run:
         return told
 
 
+@pytest.fixture
+def start() -> Iterator[Callable[[Path, Path, str], Run]]:
+    """Begins runs; what is still there at the end, as after a failure, goes."""
+    made: list[Run] = []
+
+    def begin(videos: Path, out: Path, how: str) -> Run:
+        made.append(Run(videos, out, how))
+        return made[-1]
+
+    yield begin
+    for run in made:
+        if run.driver.poll() is None:
+            run.kill()
+        assert run.driver.stdout is not None
+        run.driver.stdout.close()
+
+
 def _name(process: psutil.Process) -> str:
     with contextlib.suppress(psutil.NoSuchProcess, IndexError):
         return process.cmdline()[0]
     return ""
 
 
-def test_a_driver_killed_at_random(undisturbed, tmp_path):
+def test_a_driver_killed_at_random(undisturbed, start, tmp_path):
     videos, expected = undisturbed
     rng = random.Random(1)
     for _ in range(2):
-        run = Run(videos, tmp_path / "out", "here")
+        run = start(videos, tmp_path / "out", "here")
         assert run.line(), "it works"
         time.sleep(rng.uniform(0, 2 * SECONDS))
         run.kill()
         assert disturbed.results(tmp_path / "out").keys() < expected.keys(), "it was not done yet"
-    run = Run(videos, tmp_path / "out", "here")
+    run = start(videos, tmp_path / "out", "here")
     first = run.line()
     assert int(first) > 2, "it went on where it was"
     assert "all done" in run.end()
@@ -99,12 +117,12 @@ def test_a_driver_killed_at_random(undisturbed, tmp_path):
     assert not list((tmp_path / "out" / "work" / "clips").rglob("*.tar")), "each clip is in its shard alone"
 
 
-def test_workers_and_the_driver_of_ray_killed_at_random(undisturbed, tmp_path):
+def test_workers_and_the_driver_of_ray_killed_at_random(undisturbed, start, tmp_path):
     """First one operator of actors that do all; then, for what is left, the three operators of a cluster with a GPU."""
     pytest.importorskip("ray")
     videos, expected = undisturbed
     rng = random.Random(2)
-    run = Run(videos, tmp_path / "out", "ray")
+    run = start(videos, tmp_path / "out", "ray")
     assert run.line(), "it works"
     time.sleep(rng.uniform(0, SECONDS))
     assert run.kill_worker(rng)
@@ -112,7 +130,7 @@ def test_workers_and_the_driver_of_ray_killed_at_random(undisturbed, tmp_path):
     time.sleep(rng.uniform(0, 2 * SECONDS))
     run.kill()
     assert not (tmp_path / "out" / "report.html").exists(), "it was not done yet"
-    run = Run(videos, tmp_path / "out", "ray-gpu")
+    run = start(videos, tmp_path / "out", "ray-gpu")
     assert run.line()
     run.kill_worker(rng)
     assert "all done" in run.end()

@@ -53,7 +53,7 @@ def valid(record):
 
 
 def test_a_person_that_agrees_stays_and_is_drawn():
-    record = agreement.draw_parts(agreement.agree(seen_scene(), 0.5, 0.8, 18.0, 0.5))
+    record = agreement.draw_parts(agreement.agree(seen_scene(), 0.5, 0.8, 0.5, 18.0, 0.5))
     assert record.verdict is None
     assert valid(record).all()
     assert record.quality["iou"] > 0.75
@@ -64,7 +64,7 @@ def test_a_person_that_agrees_stays_and_is_drawn():
 
 
 def test_frames_of_a_person_that_disagree_go():
-    record = agreement.agree(moved(seen_scene(), 1.5, slice(0, 3)), 0.5, 0.8, 18.0, 0.5)
+    record = agreement.agree(moved(seen_scene(), 1.5, slice(0, 3)), 0.5, 0.8, 0.5, 18.0, 0.5)
     assert valid(record).tolist() == [False] * 3 + [True] * 9
     parts = agreement.draw_parts(record).part_ids
     assert not parts[:3].any()
@@ -78,18 +78,18 @@ def test_joints_off_the_mask_and_too_few_good_frames():
         track, keypoints_px=np.where(np.arange(FRAMES)[:, None, None] < 7, 1.0, track.keypoints_px).astype("f4")
     )
     record = replace(record, observation=replace(record.observation, tracks=(off,)))
-    few = agreement.agree(record, 0.5, 0.8, 18.0, 0.3)
+    few = agreement.agree(record, 0.5, 0.8, 0.5, 18.0, 0.3)
     assert valid(few).tolist() == [False] * 7 + [True] * 5
-    none = agreement.agree(record, 0.5, 0.8, 18.0, 0.5)
+    none = agreement.agree(record, 0.5, 0.8, 0.5, 18.0, 0.5)
     assert not valid(none).any()
     assert none.verdict is not None
     assert none.verdict.stage == "fit"
 
 
 def test_animals_go_segment_by_segment():
-    record = agreement.agree(moved(seen_scene("animal"), 0.8, slice(6, 10)), 0.5, 0.8, 10.0, 0.3)
+    record = agreement.agree(moved(seen_scene("animal"), 0.8, slice(6, 10)), 0.5, 0.8, 0.5, 10.0, 0.3)
     assert valid(record).tolist() == [True] * 6 + [False] * 6
-    bad = agreement.agree(seen_scene("animal"), 0.5, 0.8, 59.9, 0.3)
+    bad = agreement.agree(seen_scene("animal"), 0.5, 0.8, 0.5, 59.9, 0.3)
     assert not valid(bad).any()
     assert "PSNR" in bad.verdict.reason
 

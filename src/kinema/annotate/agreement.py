@@ -32,10 +32,17 @@ MOST_PSNR_DB = 60.0
 """Of a perfect copy."""
 
 
-def agree(record: Record, least_iou: float, least_joints: float, least_psnr_db: float, least_frames: float) -> Record:
+def agree(
+    record: Record,
+    least_iou: float,
+    least_joints: float,
+    least_animal_iou: float,
+    least_psnr_db: float,
+    least_frames: float,
+) -> Record:
     """Frames and segments whose fit does not agree with what was seen become not valid.
 
-    least_iou     of the drawn body with the mask seen; of people frame by frame, of animals segment by segment
+    least_iou     of a person's drawn body with the mask seen, frame by frame; of an animal's: segment by segment
     least_joints  share of a person's sure joints that lie on the mask
     least_psnr_db of an animal painted with its own colours, segment by segment
     least_frames  share of the frames in which a subject was seen that must be left; else none of its frames is valid
@@ -60,7 +67,7 @@ def agree(record: Record, least_iou: float, least_joints: float, least_psnr_db: 
         else:
             psnr = segment_psnr_db(subject, scene.cameras, video.frames, track, record.segments[k])
             likeness += [p for p in psnr if np.isfinite(p)]
-            good &= _good_segments(iou, track.present & good, record.segments[k], psnr, least_iou, least_psnr_db)
+            good &= _good_segments(iou, track.present & good, record.segments[k], psnr, least_animal_iou, least_psnr_db)
         overlaps += iou[track.present].tolist()
         if good.sum() < least_frames * track.present.sum():
             good[:] = False

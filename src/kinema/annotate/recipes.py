@@ -51,7 +51,8 @@ class Revision:
     least_s        shorter shots are left out; 16 frames at stride 4 of 30 a second take 2 s
     least_share    of the picture for the subjects, mean over 10 frames
     most_people    in each of them
-    least_iou      of a drawn body with its mask; least_joints: share of a person's joints on the mask
+    least_iou      of a person's drawn body with its mask, least_joints: share of the joints on it, in each frame
+    least_animal_iou  of an animal's, in a segment of 10 frames
     least_psnr_db  of an animal in its own colours, in a segment of 10 frames
     least_frames   share of a subject's frames that must pass
     most_camera_px, least_track  of clips with animals: reprojection error (px of 128) and length of tracks (frames)
@@ -61,8 +62,9 @@ class Revision:
     least_s: float = 2.0
     least_share: float = 0.02
     most_people: int = 5
-    least_iou: float = 0.5
+    least_iou: float = 0.7
     least_joints: float = 0.8
+    least_animal_iou: float = 0.5
     least_psnr_db: float = 18.0
     least_frames: float = 0.5
     most_camera_px: float = 1.5
@@ -183,13 +185,14 @@ def clip_stages(recipe: Recipe, models: Models) -> tuple[Stage, ...]:
     from kinema.annotate import agreement, fits
 
     r = recipe
+    limits = (r.least_iou, r.least_joints, r.least_animal_iou, r.least_psnr_db, r.least_frames)
     return (
         Stage("sample", f"{who} 1", lambda c: looking.sample(c, see(), r.least_share, r.most_people), gpu=True),
         Stage("see", f"{who} 1", lambda c: looking.see(c, see()), gpu=True),
         Stage("place", "1", fits.place),
         Stage("camera", "1", lambda c: fits.judge_camera(c, r.most_camera_px, r.least_track)),
         Stage("animals", "1", fits.fit_animals),
-        Stage("agree", "1", lambda c: agreement.agree(c, r.least_iou, r.least_joints, r.least_psnr_db, r.least_frames)),
+        Stage("agree", "1", lambda c: agreement.agree(c, *limits)),
         Stage("parts", "1", agreement.draw_parts),
         name,
     )

@@ -26,7 +26,7 @@ def animate_like(
     model: Annotated[Path | None, option("FOLDER", "default: the preset's")] = None,
     adapter: Annotated[Path | None, option("FILE", "default: the preset's")] = None,
     memory: Annotated[
-        Literal["fast", "balanced", "low"] | None, option("fast|balanced|low", "default: the preset's")
+        Literal["fast", "balanced", "low", "int8"] | None, option("fast|balanced|low|int8", "default: the preset's")
     ] = None,
     perception: Annotated[str, arg(metavar="mini|public")] = "mini",
     models: Annotated[Path | None, option("DIR", "default: where kinema fetch puts them")] = None,

@@ -54,8 +54,9 @@ class Result:
 
     @property
     def line(self) -> str:
-        """For lists: when, and what, shortened."""
-        return f"{self.when} · {self.title if len(self.title) <= TITLE_LETTERS else self.title[:TITLE_LETTERS] + '...'}"
+        """For lists: what, shortened, and when."""
+        short = self.title if len(self.title) <= TITLE_LETTERS else self.title[:TITLE_LETTERS].rstrip() + " ..."
+        return f"{short} · {self.when}"
 
     def file(self, name: str) -> str | None:
         """The path of one of its files, None where there is none."""

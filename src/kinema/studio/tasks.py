@@ -206,6 +206,7 @@ def plot_seams(seams: list[dict[str, float]], path: Path) -> None:
     for axes in (left, right):
         axes.set_xlabel("first frame of the next clip", fontsize=8)
         axes.tick_params(labelsize=8)
+        axes.set_xlim(-1.5, len(at) + 0.5)
         axes.spines[["top", "right"]].set_visible(False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary)

@@ -136,7 +136,13 @@ def test_the_page_names_no_other_host_that_it_would_fetch_from(client):
     )
     assert fetched == []
     assert "default-src 'self'" in answer.headers["content-security-policy"]
-    assert "kinema_visitor=" in httpx.get(str(client.base_url), timeout=60).headers["set-cookie"]
+
+
+def test_the_kept_page_is_the_same_for_all_and_the_cookie_is_not(server):
+    one, two = (httpx.get(server.url, timeout=60) for _ in range(2))
+    assert one.text == two.text
+    assert one.headers["set-cookie"].startswith("kinema_visitor=")
+    assert one.headers["set-cookie"] != two.headers["set-cookie"]
 
 
 def test_a_python_program_gets_a_video_as_the_docs_say(server):

@@ -80,15 +80,17 @@ def start(settings: Settings, studio: Studio) -> gr.Blocks:
     """Serve the page from a thread; -> it, to be closed. Raises InputError where the port is taken."""
     from starlette.middleware import Middleware
 
+    from kinema.studio.page_cache import PageCache
     from kinema.studio.security import Guard
 
-    guard = Middleware(Guard, workspace=studio.workspace, local=settings.host in LOCAL)
+    before = [Middleware(Guard, workspace=studio.workspace, local=settings.host in LOCAL)]
+    before += [] if settings.password else [Middleware(PageCache)]
     page = build_page(studio)
     page.queue(max_size=MOST_EVENTS, default_concurrency_limit=16)
     try:
         page.launch(
             server_name=settings.host, server_port=settings.port, prevent_thread_lock=True, quiet=True, share=False,
-            auth=(settings.user, settings.password) if settings.password else None, app_kwargs={"middleware": [guard]},
+            auth=(settings.user, settings.password) if settings.password else None, app_kwargs={"middleware": before},
             max_file_size=settings.limits.upload_bytes, footer_links=["api"], run_history=False, show_error=True,
             theme=theme(), head=f"<style>{(STATIC / 'studio.css').read_text()}</style>",
             js=(STATIC / "studio.js").read_text(), ssr_mode=False, enable_monitoring=False,

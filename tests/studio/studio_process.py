@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
-START_S = 120
+START_S = 300
 
 
 @dataclass

@@ -11,6 +11,7 @@ single person, and gives all joints in the picture the same noise and confidence
 iou       of the drawn body and its mask, over all frames, without the pixels that other subjects hide
 swaps_pc  per cent of pairs (hips to wrists, frame by frame) that lie nearer to each other's true place than to their own,
           in space after Procrustes
+limits_pc per cent of joints, frame by frame, that are turned beyond their range (`optimize/joint_limits.py`)
 """
 
 from __future__ import annotations
@@ -32,12 +33,16 @@ from kinema.evaluate.motion_metrics import acceleration_error_mm, root_aligned_m
 from kinema.extract.camera_motion import camera_motion
 from kinema.extract.fitting import FitConfig, fit_bodies
 from kinema.extract.observation import Observation, Track
+from kinema.optimize.joint_limits import beyond_limits
 from kinema.render.control_maps import render_maps
 from kinema.types import BodyMotion, Cameras, Scene, Video
 from kinema.world.clip import WorldClip
 from kinema.world.sampler import World
 
-METRICS = ("pa_mpjpe_mm", "root_aligned_mm", "acceleration_mm", "reprojection_px", "camera_space_mm", "iou", "swaps_pc")
+METRICS = (
+    "pa_mpjpe_mm", "root_aligned_mm", "acceleration_mm", "reprojection_px", "camera_space_mm", "iou", "swaps_pc",
+    "limits_pc",
+)  # fmt: skip
 PAIRS = {
     "human": ((1, 2), (4, 5), (7, 8), (10, 11), (16, 17), (18, 19), (20, 21)),
     "animal": ((7, 11), (8, 12), (9, 13), (10, 14), (17, 21), (18, 22), (19, 23), (20, 24)),
@@ -162,6 +167,7 @@ def errors(motion: BodyMotion, cameras: Cameras, clip: WorldClip, index: int) ->
         "reprojection_px": float(away.mean()) if len(away) else 0.0,
         "iou": silhouette_iou(motion, cameras, clip, index),
         "swaps_pc": swaps_pc(found, true, motion.category),
+        "limits_pc": 100 * float((beyond_limits(motion.rotvec, motion.category)[:, : truth.shape[1]] > 0).mean()),
         "camera_space_mm": 1000 * float(np.linalg.norm(found - true, axis=-1).mean()),
     }
 

@@ -63,3 +63,13 @@ def test_the_shipped_lifter_finds_pose_distance_and_pitch(motion):
     assert np.linalg.norm(off - off[:, :1], axis=-1).mean() < 0.12
     assert np.abs(np.log(lift.root_m[0, :, 2].numpy() / depth[:, 0])).mean() < 0.12
     assert abs(np.degrees(float(lift.pitch_rad)) - 8) < 8
+
+
+def test_a_lifter_that_was_first_asked_for_in_inference_mode_can_be_fitted_through():
+    shipped_lifter.cache_clear()
+    with torch.inference_mode():
+        lifter = shipped_lifter("human")
+    betas = torch.zeros(10, requires_grad=True)
+    lifter.bones_of(betas).square().sum().backward()
+    assert betas.grad is not None
+    assert betas.grad.abs().sum() > 0

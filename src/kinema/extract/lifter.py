@@ -205,5 +205,6 @@ def load_lifter(path: str | Path) -> Lifter:
 
 @cache
 def shipped_lifter(category: Category) -> Lifter:
-    """The shipped lifter of a category, read once."""
-    return load_lifter(WEIGHTS[category])
+    """The shipped lifter of a category, read once; whoever asks first, its tensors can be fitted through."""
+    with torch.inference_mode(False):
+        return load_lifter(WEIGHTS[category])

@@ -22,6 +22,8 @@ from kinema.errors import InputError
 
 SECONDS = 0.12
 """A clip takes twice or three times that, so that kills find somebody at work."""
+PATIENCE_S = 240
+"""For what is left of a run; it takes a few seconds, and Ray's end some more where the machine is busy."""
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +40,22 @@ def undisturbed(tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
 
 
 class Run:
-    """A run in a process of its own."""
+    """A run in a process of its own; what it says goes into `log`."""
 
-    def __init__(self, videos: Path, out: Path, how: str):
+    def __init__(self, videos: Path, out: Path, how: str, log: Path):
         script = [sys.executable, "-u", str(Path(disturbed.__file__)), str(videos), str(out), how, str(SECONDS)]
-        self.driver = subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.log = log
+        with log.open("w") as told:
+            self.driver = subprocess.Popen(script, stdout=subprocess.PIPE, stderr=told, text=True)
 
     def line(self) -> str:
-        """The next line of its progress; empty where it has ended."""
+        """The next line of its progress."""
         assert self.driver.stdout is not None
-        return self.driver.stdout.readline()
+        line = self.driver.stdout.readline()
+        if not line and "Ray did not start" in self.log.read_text():
+            pytest.skip("this machine is too busy for Ray, which has 15 s for its start")
+        assert line, self.log.read_text()
+        return line
 
     def family(self) -> list[psutil.Process]:
         return psutil.Process(self.driver.pid).children(recursive=True)
@@ -73,17 +81,22 @@ class Run:
         self.driver.stdout.close()
 
     def end(self) -> str:
-        told, _ = self.driver.communicate(timeout=240)
+        """What it still tells, once it and all that it began have ended."""
+        family = self.family()
+        told, _ = self.driver.communicate(timeout=PATIENCE_S)
+        assert self.driver.returncode == 0, self.log.read_text()
+        _, alive = psutil.wait_procs(family, timeout=20)
+        assert not alive, "nothing is left over"
         return told
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[Path, Path, str], Run]]:
+def start(tmp_path) -> Iterator[Callable[[Path, Path, str], Run]]:
     """Begins runs; what is still there at the end, as after a failure, goes."""
     made: list[Run] = []
 
     def begin(videos: Path, out: Path, how: str) -> Run:
-        made.append(Run(videos, out, how))
+        made.append(Run(videos, out, how, tmp_path / f"run{len(made)}.log"))
         return made[-1]
 
     yield begin
@@ -105,7 +118,7 @@ def test_a_driver_killed_at_random(undisturbed, start, tmp_path):
     rng = random.Random(1)
     for _ in range(2):
         run = start(videos, tmp_path / "out", "here")
-        assert run.line(), "it works"
+        run.line()
         time.sleep(rng.uniform(0, 2 * SECONDS))
         run.kill()
         assert disturbed.results(tmp_path / "out").keys() < expected.keys(), "it was not done yet"
@@ -123,15 +136,15 @@ def test_workers_and_the_driver_of_ray_killed_at_random(undisturbed, start, tmp_
     videos, expected = undisturbed
     rng = random.Random(2)
     run = start(videos, tmp_path / "out", "ray")
-    assert run.line(), "it works"
+    run.line()
     time.sleep(rng.uniform(0, SECONDS))
     assert run.kill_worker(rng)
-    assert run.line(), "another worker goes on"
+    run.line()  # another worker goes on
     time.sleep(rng.uniform(0, 2 * SECONDS))
     run.kill()
     assert not (tmp_path / "out" / "report.html").exists(), "it was not done yet"
     run = start(videos, tmp_path / "out", "ray-gpu")
-    assert run.line()
+    run.line()
     run.kill_worker(rng)
     assert "all done" in run.end()
     assert disturbed.results(tmp_path / "out") == expected

@@ -13,6 +13,7 @@ import logging
 import os
 import pickle
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from kinema.annotate.run import Executor
 from kinema.annotate.worker import Worker
 from kinema.errors import InputError
 
+log = logging.getLogger(__name__)
+
 CPUS, GPUS = 1.0, 1.0
 """Of one actor: arithmetic runs in one thread; a GPU holds the models once."""
 MEMORY_BYTES = 2 << 30
@@ -30,6 +33,11 @@ AHEAD = 2
 """Videos that an actor is given at once: the next is there when the one before is done."""
 OBJECT_STORE_BYTES = 512 << 20
 """Of a Ray started here, where it is not said (`object_store_bytes`)."""
+STARTS = 3
+"""How often a Ray is started here before it counts as failed."""
+PATIENCE = {"agent_register_timeout_ms": 300_000, "worker_register_timeout_seconds": 300}
+"""Of the parts of a Ray started here with each other; its own 30 s and 60 s are too little for a busy machine."""
+QUIET = {"logging_level": logging.ERROR, "log_to_driver": False}
 NEEDED = "pip install 'kinema[annotate]'"
 LOCAL = "local"
 ModelsOf = Callable[[Recipe], Models]
@@ -55,15 +63,11 @@ def on_ray(
 
     def executor(sources: list[Source], recipe: Recipe, out: Path) -> Iterator[Source]:
         ray = _ray()
-        started = _connect(ray, address, num_cpus, num_gpus, object_store_bytes)
-        try:
+        with _connected(ray, address, num_cpus, num_gpus, object_store_bytes):
             by_key = {source.key: source for source in sources}
             dataset = _graph(ray, sources, recipe, out.resolve(), models)
             for row in dataset.iter_rows():
                 yield by_key[row["key"]]
-        finally:
-            if started:
-                ray.shutdown()
 
     return executor
 
@@ -78,37 +82,59 @@ def _ray() -> Any:
     return ray
 
 
-def _connect(ray: Any, address: str, cpus: int | None, gpus: int | None, store: int) -> bool:
-    """-> whether Ray was begun here."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
+@contextmanager
+def _connected(ray: Any, address: str, cpus: int | None, gpus: int | None, store: int) -> Iterator[None]:
+    """Within, Ray is there; what was begun here ends with it."""
+    ray.data.DataContext.get_current().enable_progress_bars = False
     if ray.is_initialized():
-        return False
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+        yield
+        return
     if address == LOCAL:
-        ray.init(num_cpus=cpus, num_gpus=gpus, object_store_memory=store, include_dashboard=False, **quiet)
-        return True
+        _begin(ray, num_cpus=cpus, num_gpus=gpus, object_store_memory=store)
+    else:
+        try:
+            ray.init(address=address, **QUIET)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise InputError("--ray", f"no cluster answers at {address} ({error})", "local, auto, HOST:PORT") from error
     try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise InputError("--ray", f"no cluster answers at {address} ({error})", "local, auto, HOST:PORT") from error
-    return True
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _begin(ray: Any, **resources: int | None) -> None:
+    """A Ray on this machine. Where that is busy its helpers may not start within the 15 s that its raylet has for them."""
+    for attempt in range(STARTS):
+        try:
+            ray.init(**resources, include_dashboard=False, _system_config=PATIENCE, **QUIET)
+            return
+        except Exception as error:  # Ray's own, of no kind of its own
+            if "timed out during startup" not in str(error):
+                raise
+            if attempt == STARTS - 1:
+                raise InputError(
+                    "--ray", f"Ray did not start within its own time limit, {STARTS} times", "a machine that is less busy",
+                    "give the same command again later, or without --ray: it goes on where it was",
+                ) from error  # fmt: skip
+            log.warning("Ray did not start within its own time limit; once more")
 
 
 def _graph(ray: Any, sources: list[Source], recipe: Recipe, out: Path, models: ModelsOf) -> Any:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     rows = [{"key": source.key, "source": pickle.dumps(source)} for source in sources]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
-    if not ray.cluster_resources().get("GPU"):
-        return _mapped(ray, dataset, _whole(recipe, out, models), {"num_cpus": CPUS})
-    dataset = _mapped(ray, dataset, _cutter(recipe, out, models), {"num_cpus": CPUS})
-    dataset = _mapped(ray, dataset, _looker(recipe, out, models), {"num_gpus": GPUS, "num_cpus": 0})
-    return _mapped(ray, dataset, _finisher(recipe, out, models), {"num_cpus": CPUS})
-
-
-def _mapped(ray: Any, dataset: Any, actor: type, resources: dict[str, float]) -> Any:
+    there = ray.cluster_resources()
+    if not there.get("GPU"):
+        operators = [(_whole, {"num_cpus": CPUS})]
+    else:
+        looker = {"num_gpus": GPUS, "num_cpus": 0}
+        operators = [(_cutter, {"num_cpus": CPUS}), (_looker, looker), (_finisher, {"num_cpus": CPUS})]
+    memory = min(MEMORY_BYTES, int(there["memory"] / (len(operators) + 1)))  # or a small machine would wait for ever
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=None, max_tasks_in_flight_per_actor=AHEAD)
-    return dataset.map_batches(actor, batch_size=1, compute=pool, memory=MEMORY_BYTES, **resources)
+    for actor, resources in operators:
+        actors = actor(recipe, out, models)
+        dataset = dataset.map_batches(actors, batch_size=1, compute=pool, memory=memory, **resources)
+    return dataset
 
 
 def _whole(recipe: Recipe, out: Path, models: ModelsOf) -> type:

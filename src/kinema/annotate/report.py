@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from kinema.annotate.codec import clip_of
 from kinema.annotate.index import rows_of
@@ -26,7 +26,7 @@ from kinema.render.palette import PART_COLORS
 
 MOST_CLIPS, MOST_REASONS = 12, 40
 PICTURE_SIDE_PX, QUALITY = 320, 80
-OPACITY = 0.5
+OPACITY, LETTERS = 0.5, 0.35
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em 1em;border-bottom:1px solid #ddd;text-align:left}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}figure{display:inline-block;margin:0 1em 1em 0;width:20em;
@@ -62,7 +62,8 @@ def _totals(totals: Totals) -> str:
         ("= kept", clips[KEPT]), ("+ left out", clips[FILTERED]), ("+ set aside", clips[SET_ASIDE]),
     ]  # fmt: skip
     filters = sorted(totals.by_filter.items(), key=lambda item: (-item[1], item[0]))
-    return _table(("", "count"), counts, (1,)) + "<h2>By filter</h2>" + _table(("filter", "left out"), filters, (1,))
+    table = _table(("", "count"), counts, (1,))
+    return table + ("<h2>By filter</h2>" + _table(("filter", "left out"), filters, (1,)) if filters else "")
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[object]], numbers: tuple[int, ...]) -> str:
@@ -104,22 +105,47 @@ def _figure(clip: AnnotatedClip) -> str:
 
 
 def drawn(clip: AnnotatedClip) -> UInt8[np.ndarray, "H W 3"]:
-    """The middle frame above, and below it with its parts (or its masks, where there are none) and boxes."""
-    t = len(clip.video.frames) // 2
+    """A frame above (or left), and below it with its parts, the masks of what has none, and named boxes."""
+    t = shown_frame(clip.present)
     frame = clip.video.frames[t]
     over = frame.copy()
-    if clip.part_ids.any():
-        where = clip.part_ids[t] > 0
-        over[where] = (over[where] * (1 - OPACITY) + PART_COLORS[clip.part_ids[t][where]] * OPACITY).astype(np.uint8)
+    parts = clip.part_ids[t] > 0
     for n in reversed(range(clip.masks.shape[1])):
-        colour = OBJECT_COLOURS[n + 1]
-        if not clip.part_ids.any():
-            where = clip.masks[t, n]
-            over[where] = (over[where] * (1 - OPACITY) + colour * OPACITY).astype(np.uint8)
-        if clip.present[t, n]:
-            x0, y0, x1, y1 = (int(v) for v in clip.boxes_px[t, n])
-            cv2.rectangle(over, (x0, y0), (x1 - 1, y1 - 1), tuple(int(c) for c in colour), 1)
-    both = np.concatenate([frame, over], 0 if frame.shape[1] >= frame.shape[0] else 1)
-    scale = PICTURE_SIDE_PX / both.shape[1]
-    size = (PICTURE_SIDE_PX, max(1, round(both.shape[0] * scale)))
-    return cv2.resize(both, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+        _tint(over, clip.masks[t, n] & ~parts, bright(n))
+    _tint(over, parts, PART_COLORS[clip.part_ids[t][parts]])
+    beside = frame.shape[1] < frame.shape[0]
+    scale = PICTURE_SIDE_PX / (frame.shape[1] * (2 if beside else 1))
+    size = (round(frame.shape[1] * scale), max(1, round(frame.shape[0] * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
+    frame, over = cv2.resize(frame, size, interpolation=how), cv2.resize(over, size, interpolation=how)
+    for n in np.flatnonzero(clip.present[t]):
+        _box(over, clip.boxes_px[t, n] * scale, clip.labels[n], bright(n))
+    return np.concatenate([frame, over], 1 if beside else 0)
+
+
+def shown_frame(present: Bool[np.ndarray, "T N"]) -> int:
+    """Of the frames that show most subjects the one nearest to the middle."""
+    seen = present.sum(1)
+    fullest = np.flatnonzero(seen == seen.max())
+    return int(fullest[np.abs(fullest - len(seen) // 2).argmin()])
+
+
+def bright(n: int) -> UInt8[np.ndarray, " 3"]:
+    """The colour of subject n, light enough for a line on a photograph."""
+    return np.minimum(OBJECT_COLOURS[n + 1].astype(int) * 2, 255).astype(np.uint8)
+
+
+def _tint(picture: np.ndarray, where: np.ndarray, colour: np.ndarray) -> None:
+    picture[where] = (picture[where] * (1 - OPACITY) + colour * OPACITY).astype(np.uint8)
+
+
+def _box(picture: np.ndarray, box_px: np.ndarray, label: str, colour: np.ndarray) -> None:
+    x0, y0, x1, y1 = (int(v) for v in box_px)
+    ink = tuple(int(c) for c in colour)
+    cv2.rectangle(picture, (x0, y0), (x1 - 1, y1 - 1), ink, 2)
+    (width, height), _ = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, LETTERS, 1)
+    x0, y0 = max(0, min(x0, picture.shape[1] - width)), max(y0, height + 3)
+    cv2.rectangle(picture, (x0, y0 - height - 3), (x0 + width, y0), ink, -1)
+    letters = (0, 0, 0) if colour @ np.array([0.3, 0.6, 0.1]) > 110 else (255, 255, 255)
+    where = x0, y0 - 2
+    cv2.putText(picture, label, where, cv2.FONT_HERSHEY_SIMPLEX, LETTERS, letters, 1, cv2.LINE_AA)

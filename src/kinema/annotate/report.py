@@ -118,7 +118,7 @@ def drawn(clip: AnnotatedClip) -> UInt8[np.ndarray, "H W 3"]:
     size = (round(frame.shape[1] * scale), max(1, round(frame.shape[0] * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
     frame, over = cv2.resize(frame, size, interpolation=how), cv2.resize(over, size, interpolation=how)
-    for n in np.flatnonzero(clip.present[t]):
+    for n in np.flatnonzero(clip.present[t]).tolist():
         _box(over, clip.boxes_px[t, n] * scale, clip.labels[n], bright(n))
     return np.concatenate([frame, over], 1 if beside else 0)
 

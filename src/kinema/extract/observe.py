@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
@@ -22,6 +23,8 @@ from kinema.types import Video
 
 FARTHEST = 0.3
 """How far a subject's middle goes from one sight to the next, as a share of the picture's longer side."""
+PACE_SIGHTS = 3
+"""Over this many of its last sights it is seen how fast a subject goes, and so where it will be."""
 DISTANCE_WEIGHT, COLOUR_WEIGHT = 2.0, 1.0
 """Beside the overlap of masks (0-1): distances in longer sides, colours in 0-1."""
 SEEN_SHARE = 0.2
@@ -81,9 +84,7 @@ def follow(sights: list[list[Sight]], side_px: int) -> list[list[Sight]]:
     """Sights by frame -> chains of sights of the same subject, those in the first frame first."""
     chains: list[list[Sight]] = []
     for now in sights:
-        cost = np.array([[_cost(chain[-1], s, side_px) for s in now] for chain in chains]).reshape(
-            len(chains), len(now)
-        )
+        cost = np.array([[_cost(chain, s, side_px) for s in now] for chain in chains]).reshape(len(chains), len(now))
         rows, columns = linear_sum_assignment(np.where(np.isfinite(cost), cost, 1e6))
         taken = {int(c): int(r) for r, c in zip(rows, columns, strict=True) if np.isfinite(cost[r, c])}
         for index, sight in enumerate(now):
@@ -94,8 +95,10 @@ def follow(sights: list[list[Sight]], side_px: int) -> list[list[Sight]]:
     return [c for c in chains if c[0].frame == 0 or len(c) >= SEEN_SHARE * len(sights)]
 
 
-def _cost(last: Sight, now: Sight, side_px: int) -> float:
-    """How unlike two sights are; inf where they can't be the same subject. Detectors that follow subjects know it."""
+def _cost(chain: list[Sight], now: Sight, side_px: int) -> float:
+    """How unlike a sight is to what a subject would be by now if it went on as it does; inf where it can't be the same.
+    Detectors that follow subjects know it."""
+    last = chain[-1]
     numbers = (last.detection.number, now.detection.number)
     if None not in numbers:
         return 0.0 if numbers[0] == numbers[1] else float("inf")
@@ -103,7 +106,12 @@ def _cost(last: Sight, now: Sight, side_px: int) -> float:
     distance = float(np.linalg.norm(now.middle - last.middle)) / side_px
     if last.detection.category != now.detection.category or distance > FARTHEST * steps**0.5:
         return float("inf")
-    overlap = (last.mask & now.mask).sum() / (last.mask | now.mask).sum()
+    before = chain[max(0, len(chain) - 1 - PACE_SIGHTS)]
+    way = (last.middle - before.middle) / max(1, last.frame - before.frame) * steps
+    shift = np.array([[1, 0, round(way[0])], [0, 1, round(way[1])]], np.float32)
+    there = cv2.warpAffine(last.mask.astype(np.uint8), shift, now.mask.shape[::-1], flags=cv2.INTER_NEAREST) > 0
+    overlap = (there & now.mask).sum() / (there | now.mask).sum()
+    distance = float(np.linalg.norm(now.middle - last.middle - way)) / side_px
     colour = float(np.abs(now.colour - last.colour).mean())
     return 1 - float(overlap) + DISTANCE_WEIGHT * distance + COLOUR_WEIGHT * colour
 

@@ -80,7 +80,7 @@ def _candidates(subjects: Bool[np.ndarray, "S H W"], box: Float32[np.ndarray, " 
     """Each subject, and all together that lie mostly in the box."""
     within = filled(box, subjects.shape[1:])
     inside = [(mask & within).sum() > INSIDE * mask.sum() for mask in subjects]
-    together = subjects[np.array(inside, bool)].any(0)
+    together = np.any(subjects[np.array(inside, bool)], axis=0)
     return np.concatenate([subjects, together[None]])
 
 

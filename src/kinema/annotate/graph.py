@@ -106,7 +106,8 @@ def _begin(ray: Any, **resources: int | None) -> None:
     """A Ray on this machine. Where that is busy its helpers may not start within the 15 s that its raylet has for them."""
     for attempt in range(STARTS):
         try:
-            ray.init(**resources, include_dashboard=False, _system_config=PATIENCE, **QUIET)
+            # without an address Ray would join what a killed run left word of in /tmp/ray
+            ray.init(LOCAL, **resources, include_dashboard=False, _system_config=PATIENCE, **QUIET)
             return
         except Exception as error:  # Ray's own, of no kind of its own
             if "timed out during startup" not in str(error):

@@ -10,6 +10,7 @@ from tiny_wan import tiny_vace_pipeline
 from kinema import presets, revision
 from kinema.errors import InputError
 from kinema.motion_io import load_motion
+from kinema.optimize.perform import Cue
 from kinema.picture import load_picture
 from kinema.plan import make_plan
 from kinema.presets import PRESETS, find_preset
@@ -72,7 +73,7 @@ def test_stage_1_is_smaller_and_shorter_and_later_windows_go_on_from_the_frames_
     assert coarse.frames.shape == (5, 32, 32, 3)
     assert coarse.fps == pytest.approx(16 * 5 / 9)
     condition = revision.no_condition(9, (64, 64))
-    scene = revision.extract_scene(replace(plan, motion=load_motion(MOTION)), None)
+    scene = revision.extract_scene(replace(plan, motion=(Cue(load_motion(MOTION)),)), None)
     result = revision.GenerationResult(
         Video(condition.part_ids[..., None].repeat(3, -1), 16), coarse, scene, scene, condition, plan
     )
@@ -86,7 +87,7 @@ def test_stage_1_is_smaller_and_shorter_and_later_windows_go_on_from_the_frames_
             return np.random.default_rng(len(seen)).integers(0, 255, (sampling.frames, 64, 64, 3), np.uint8)
 
     motion = load_motion(MOTION)
-    moved = replace(plan, motion=motion)
+    moved = replace(plan, motion=(Cue(motion),))
     scene = revision.lengthen_scene(revision.extract_scene(moved, None), 15)
     condition = revision.scene_condition(scene, (64, 64))
     with pytest.MonkeyPatch.context() as patched:

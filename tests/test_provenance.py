@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 import kinema
 from commands import refused, status
 from kinema.errors import InputError
-from kinema.provenance import AI, check_signer, read_manifest, write_generated
+from kinema.provenance import AI, check_signer, read_manifest, sign, write_generated
 from kinema.signer import LOCAL_FILE, LOCAL_NAME, local_signer
 from kinema.video import read_video, write_video
 
@@ -89,7 +89,9 @@ def test_a_generated_video_says_who_made_it_and_nothing_else(signed, tmp_path):
     assert found.signer == LOCAL_NAME
     write_video(FRAMES, tmp_path / "plain.mp4", 8.0)
     assert read_manifest(tmp_path / "plain.mp4") is None
-    assert np.array_equal(read_video(signed).frames, read_video(tmp_path / "plain.mp4").frames)
+    plain = read_video(tmp_path / "plain.mp4").frames
+    assert sign(tmp_path / "plain.mp4", "mini-svd")
+    assert np.array_equal(read_video(tmp_path / "plain.mp4").frames, plain)
     content = signed.read_bytes()
     assert AI.encode() in content
     for private in (str(tmp_path), "signed.mp4", str(datetime.now(UTC).year) + "-"):

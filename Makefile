@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 OUT := out/demo
 PICTURE := examples/dancer.png
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-ray lint bench clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -23,6 +23,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+# What is left out of the tests above: Ray, with its processes killed at random; some minutes.
+test-ray: $(VENV)/.installed-dev
+	KINEMA_RAY_TESTS=1 $(BIN)/python -m pytest tests/annotate/test_exactly_once.py tests/studio/test_serve.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -275,7 +275,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
     handler.addFilter(said_once())
-    logging.basicConfig(level=logging.WARNING if is_first() else logging.ERROR, format="%(message)s", handlers=[handler])
+    logging.basicConfig(
+        level=logging.WARNING if is_first() else logging.ERROR, format="%(message)s", handlers=[handler]
+    )
     for noisy in ("torchao", "torch.utils._pytree", "diffusers.quantizers"):
         logging.getLogger(noisy).setLevel(logging.ERROR)  # they speak of torchao's kernels for other machines
     clean_up_when_told_to_stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
 import subprocess
@@ -130,6 +131,7 @@ def test_a_driver_killed_at_random(undisturbed, start, tmp_path):
     assert not list((tmp_path / "out" / "work" / "clips").rglob("*.tar")), "each clip is in its shard alone"
 
 
+@pytest.mark.skipif("KINEMA_RAY_TESTS" not in os.environ, reason="takes minutes and 4 GB: make test-ray runs it")
 def test_workers_and_the_driver_of_ray_killed_at_random(undisturbed, start, tmp_path):
     """First one operator of actors that do all; then, for what is left, the three operators of a cluster with a GPU."""
     pytest.importorskip("ray")

@@ -80,6 +80,7 @@ def test_two_clicks_then_a_drag_then_a_rerun_and_a_reload(page, server):
     assert page.locator("#gallery img").count() >= 2
     tab(page, "Compare")
     page.wait_for_selector("#pair img")
+    page.locator("#pair-table tbody tr").nth(4).wait_for()
     assert page.locator("#pair-table tbody tr").count() >= 5
     assert page.errors == []
     assert page.hosts == {server.url.split("/")[2]}

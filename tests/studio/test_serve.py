@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import time
 import urllib.error
 import urllib.request
@@ -147,6 +148,7 @@ def test_mistakes_of_the_command_line(capsys, monkeypatch):
     assert "--replicas: is 0" in refused(capsys, "serve", "--ray", "local", "--replicas", "0")
 
 
+@pytest.mark.skipif("KINEMA_RAY_TESTS" not in os.environ, reason="takes minutes and 4 GB: make test-ray runs it")
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_two_replicas_of_mini_under_ray():
     """One makes a video; meanwhile the other one is there for the next job, which has no picture."""

@@ -315,7 +315,8 @@ def start(service: Service, address: str) -> int:
 
     try:
         if address == "local":
-            ray.init(include_dashboard=False, log_to_driver=False, object_store_memory=256 * MEGA)
+            # without an address Ray would join what a killed run left word of in /tmp/ray
+            ray.init("local", include_dashboard=False, log_to_driver=False, object_store_memory=256 * MEGA)
         else:
             ray.init(address)
     except (ConnectionError, ValueError, RuntimeError) as error:

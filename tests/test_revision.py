@@ -121,6 +121,20 @@ def test_an_edited_scene_is_gone_on_from(first, tmp_path):
     assert not np.array_equal(edited.video.frames[-1], result.video.frames[-1])
 
 
+def test_an_edited_scene_is_believed_however_little_of_it_was_seen(first, caplog):
+    result, _ = first
+    plan = replace(result.plan, prompt="a woman dances", motion=None, frames=None)
+    body = result.refined.subjects[0]
+    few = replace(body.motion, fps=plan.preset.coarse_fps, valid=np.arange(8) < 2)
+    scene = replace(result.refined, subjects=(replace(body, motion=few),))
+    told = revision.refine_scene(plan, scene).subjects[0].motion
+    assert "dance" in caplog.text
+    caplog.clear()
+    own = revision.refine_scene(plan, scene, edited=True).subjects[0].motion
+    assert "hardly shows" not in caplog.text
+    assert not np.allclose(told.root_translation_m, own.root_translation_m, atol=0.05)
+
+
 @pytest.fixture(scope="module")
 def dragged():
     """The three stages from a picture and a drag of the left hand."""

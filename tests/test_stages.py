@@ -1,11 +1,20 @@
 """The folder of stages: used again where nothing changed, made anew where something did, taken as it is when asked."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from kinema.errors import InputError
+from kinema.motion_io.scene import save_scene
 from kinema.stages import Stages, digest
-from kinema.types import Video
+from kinema.types import Cameras, ObjectMotion, Scene, Subject, Video
+
+POINTS = np.random.default_rng(0).normal(size=(2, 21, 3)).astype(np.float32)
+CAMERAS = Cameras(
+    np.tile(np.eye(3, dtype=np.float32), (2, 1, 1)), np.tile(np.eye(4, dtype=np.float32), (2, 1, 1)), (8, 8)
+)
+SCENE = Scene((Subject(0, "a ball", "", ObjectMotion(POINTS, 4.0, np.array([True, False]))),), CAMERAS, "a ball rolls")
 
 
 def clip(value):
@@ -61,6 +70,16 @@ def test_from_a_later_stage_an_edited_file_is_taken_as_it_is(tmp_path):
     make = Maker()
     assert (Stages(tmp_path, 2).video("scene", ("other",), make).frames == 9).all()
     assert make.calls == 0
+
+
+def test_an_edited_scene_is_told_from_one_that_was_made(tmp_path):
+    made = Stages(tmp_path).scene("scene", (1,), lambda: SCENE)
+    assert not Stages(tmp_path).edited("scene", made), "it is not taken as it lies there"
+    kept = Stages(tmp_path, 2)
+    assert not kept.edited("scene", kept.scene("scene", (1,), lambda: SCENE))
+    save_scene(replace(SCENE, prompt="another"), tmp_path / "scene.npz")
+    kept = Stages(tmp_path, 2)
+    assert kept.edited("scene", kept.scene("scene", (1,), lambda: SCENE))
 
 
 def test_from_a_later_stage_without_an_earlier_run_says_what_to_do(tmp_path):

@@ -136,7 +136,8 @@ def generate(
     with timed(clock, "refine"):
         progress("refine", 0, 1)
         settings = (extracted, plan.prompt, plan.strength, plan.sketch, plan.frames)
-        refined = kept.scene("refined", settings, lambda: refine_scene(plan, extracted))
+        own = kept.edited("scene", extracted)
+        refined = kept.scene("refined", settings, lambda: refine_scene(plan, extracted, own))
     with timed(clock, "regenerate"):
         condition = scene_condition(refined, hw_of(plan), plan.levels)
         settings = (*asked, refined, plan.start, plan.control)
@@ -200,10 +201,10 @@ def without_doubtful_frames(scene: Scene) -> Scene:
     return replace(scene, subjects=tuple(subjects))
 
 
-def refine_scene(plan: Plan, scene: Scene) -> Scene:
+def refine_scene(plan: Plan, scene: Scene, edited: bool = False) -> Scene:
     """S2, second half: the motion prior with prompt, strength and target; then the full number of frames.
 
-    The first frame is the picture's and stays.
+    The first frame is the picture's and stays. What the user edited is believed, however little of it was seen.
     """
     targets = {} if plan.sketch is None else target_from_sketch(scene, _for_scene(plan.sketch, owners(plan, scene)[0]))
     strength, subjects = strength_of(plan, scene), []
@@ -219,7 +220,8 @@ def refine_scene(plan: Plan, scene: Scene) -> Scene:
     mended = replace(scene, subjects=tuple(subjects), prompt=plan.prompt, motion_strength=strength)
     if _is_coarse(plan, scene):
         mended = stretch_scene(mended, plan.preset.frames, plan.preset.fps)
-        mended, doing = scene_by_words(scene, mended, plan.preset.least_seen, plan.strength, targets)
+        least = 0.0 if edited else plan.preset.least_seen
+        mended, doing = scene_by_words(scene, mended, least, plan.strength, targets)
         for index, what in doing.items():
             log.warning("the coarse video hardly shows subject %d: it moves as in '%s'", index + 1, what)
     return mended if plan.frames is None else lengthen_scene(mended, plan.frames)

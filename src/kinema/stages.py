@@ -56,6 +56,10 @@ class Stages:
         """The kept scene, or a new one."""
         return self._kept(name, settings, make, load_scene, save_scene)
 
+    def edited(self, name: str, value: Scene) -> bool:
+        """Whether a scene that was taken as it lies there is not what was made: then it is the user's."""
+        return name in self.taken and self.keys.get(f"{name} as made") != digest(value)
+
     def _kept(self, name: str, settings: tuple, make: Callable, load: Callable, save: Callable) -> Any:
         if self.folder is None:
             return make()
@@ -73,6 +77,8 @@ class Stages:
             return made
         save(made, path)
         self.keys[name] = key
+        if isinstance(made, Scene):
+            self.keys[f"{name} as made"] = digest(made)
         with atomic_path(self.folder / "stages.json") as temporary:
             temporary.write_text(json.dumps(self.keys, indent=2) + "\n")
         return made

@@ -38,6 +38,11 @@ class Free:
     gpu: int | None
     host: int
 
+    @property
+    def least(self) -> int:
+        """Of the memories that there are."""
+        return self.host if self.gpu is None else min(self.host, self.gpu)
+
     def holds(self, need: Need) -> bool:
         return need.host <= self.host and (self.gpu is None or need.gpu <= self.gpu)
 
@@ -112,7 +117,7 @@ def check_memory(
     free = free_memory()
     on_gpu = free.gpu is not None
     weights = sum(path.stat().st_size for path in preset.folder.rglob("*.safetensors"))
-    if os.environ.get(UNCHECKED) or weights < NEGLIGIBLE * min(free.host, free.host if free.gpu is None else free.gpu):
+    if os.environ.get(UNCHECKED) or weights < NEGLIGIBLE * free.least:
         return
     job, need = _asked(preset, size, frames, coarse, on_gpu)
     if free.holds(need):

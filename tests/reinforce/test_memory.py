@@ -6,10 +6,9 @@ import torch
 from test_cogvideox import CLIP, adapted, moving_masks, noise_clip
 from test_wan import PICTURE, SAMPLING, moving_parts
 from tiny_svd import tiny_svd_pipeline
-from tiny_wan import save_wan_as_public, tiny_vace_pipeline, tiny_wan_transformer
+from tiny_wan import save_wan_adapter, save_wan_as_public, tiny_vace_pipeline
 
 from kinema.reinforce import svd, vace, wan
-from kinema.reinforce.adapters import save_adapter
 from kinema.reinforce.backbone import Sampling
 from kinema.reinforce.cogvideox import load_cogvideox
 from kinema.reinforce.memory import STORED_AS
@@ -24,14 +23,7 @@ def wan_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def adapter(wan_folder, tmp_path_factory):
-    transformer = tiny_wan_transformer()
-    wan.widen(transformer)
-    torch.manual_seed(9)
-    torch.nn.init.normal_(transformer.patch_embedding.added.weight)
-    trained = {n: 1.1 * w for n, w in transformer.state_dict().items() if wan.is_trained_for_motion(n)}
-    path = tmp_path_factory.mktemp("adapter") / "motion.safetensors"
-    save_adapter(trained, path, wan_folder, "transformer", "patch embedding, first block")
-    return path
+    return save_wan_adapter(wan_folder, tmp_path_factory.mktemp("adapter") / "motion.safetensors", scale=1.1)
 
 
 def test_balanced_gives_the_same_frames_with_an_adapter_and_without(wan_folder, adapter):

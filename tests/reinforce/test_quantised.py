@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 from test_wan import PICTURE, SAMPLING, moving_parts
-from tiny_wan import save_wan_as_public, tiny_wan_transformer
+from tiny_wan import save_wan_adapter, save_wan_as_public, tiny_wan_transformer
 
 from kinema.errors import InputError
 from kinema.reinforce import memory, wan
-from kinema.reinforce.adapters import save_adapter
 from kinema.reinforce.memory_estimate import in_int8, nbytes
 
 pytest.importorskip("torchao", reason="the extra kinema[quantise]")
@@ -21,12 +20,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def adapter(folder, tmp_path_factory):
-    transformer = tiny_wan_transformer()
-    wan.widen(transformer)
-    trained = {n: 1.1 * w for n, w in transformer.state_dict().items() if wan.is_trained_for_motion(n)}
-    path = tmp_path_factory.mktemp("adapter") / "motion.safetensors"
-    save_adapter(trained, path, folder, "transformer", "patch embedding, first block")
-    return path
+    return save_wan_adapter(folder, tmp_path_factory.mktemp("adapter") / "motion.safetensors", scale=1.1)
 
 
 def test_frames_stay_near_and_an_adapter_comes_and_goes(folder, adapter):

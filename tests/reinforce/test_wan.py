@@ -9,11 +9,10 @@ import torch
 from diffusers import WanImageToVideoPipeline
 from diffusers.pipelines.wan import pipeline_wan_i2v as diffusers_file
 from PIL import Image
-from tiny_wan import save_wan_as_public, tiny_wan_transformer
+from tiny_wan import save_wan_adapter, save_wan_as_public, tiny_wan_transformer
 
 from kinema.errors import InputError
 from kinema.reinforce import wan
-from kinema.reinforce.adapters import save_adapter
 from kinema.reinforce.backbone import Backbone, Sampling
 from kinema.reinforce.part_condition import encode_condition, no_condition
 from kinema.reinforce.vace import NEGATIVE_PROMPT
@@ -30,15 +29,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def adapter(folder, tmp_path_factory):
-    """Random weights in the second convolution; the first block as it is."""
-    transformer = tiny_wan_transformer()
-    wan.widen(transformer)
-    torch.manual_seed(9)
-    torch.nn.init.normal_(transformer.patch_embedding.added.weight)
-    trained = {n: w for n, w in transformer.state_dict().items() if wan.is_trained_for_motion(n)}
-    path = tmp_path_factory.mktemp("adapter") / "motion.safetensors"
-    save_adapter(trained, path, folder, "transformer", "patch embedding, first block")
-    return path
+    return save_wan_adapter(folder, tmp_path_factory.mktemp("adapter") / "motion.safetensors")
 
 
 def moving_parts():

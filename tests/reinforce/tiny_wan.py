@@ -12,6 +12,9 @@ from tokenizers.processors import TemplateProcessing
 from transformers import CLIPVisionConfig, CLIPVisionModel, PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from kinema.reinforce import wan
+from kinema.reinforce.adapters import save_adapter
+
 CHANNELS, TEXT = 4, 16
 WORDS = ("<pad>", "</s>", "<unk>", "a", "woman", "waves", "static", "ugly", "&")
 SHAPE = {
@@ -91,3 +94,14 @@ def save_wan_as_public(folder, seed=0):
     index = folder / "model_index.json"
     index.write_text(index.read_text().replace("CLIPImageProcessorPil", "CLIPImageProcessor"))
     return folder
+
+
+def save_wan_adapter(folder, path, scale=1.0):
+    """Random weights in the second convolution, the first block `scale` times what it is; -> path."""
+    transformer = tiny_wan_transformer()
+    wan.widen(transformer)
+    torch.manual_seed(9)
+    torch.nn.init.normal_(transformer.patch_embedding.added.weight)
+    trained = {n: scale * w for n, w in transformer.state_dict().items() if wan.is_trained_for_motion(n)}
+    save_adapter(trained, path, folder, "transformer", "patch embedding, first block")
+    return path

@@ -45,11 +45,7 @@ def build(studio: Studio) -> None:
             result = await _made(studio, request, "animate", animate_tab.TASK, settings, lines, files)
         except InputError as error:
             raise gr.Error(words(error), print_exception=False) from error
-        return (
-            visits.shown(studio, result.file("video.mp4")),
-            visits.shown(studio, result.file(ZIP)),
-            dict(result.about),
-        )
+        return visits.shown(studio, result.file("video.mp4")), *_taken_along(studio, result)
 
     async def animate_masks(masks, prompt, steps, seconds, seed, request: gr.Request):
         from kinema.studio import masks_tab
@@ -63,11 +59,7 @@ def build(studio: Studio) -> None:
             result = await _made(studio, request, "masks", masks_tab.TASK, settings, lines, files)
         except InputError as error:
             raise gr.Error(words(error), print_exception=False) from error
-        return (
-            visits.shown(studio, result.file("video.mp4")),
-            visits.shown(studio, result.file(ZIP)),
-            dict(result.about),
-        )
+        return visits.shown(studio, result.file("video.mp4")), *_taken_along(studio, result)
 
     async def clean_motion(motion, prompt, strength, length, betas, maps, request: gr.Request):
         try:
@@ -78,7 +70,7 @@ def build(studio: Studio) -> None:
             result = await _made(studio, request, "clean", clean_tab.TASK, settings, lines, files)
         except InputError as error:
             raise gr.Error(words(error), print_exception=False) from error
-        return visits.shown(studio, result.file(ZIP)), dict(result.about)
+        return _taken_along(studio, result)
 
     button.click(animate_picture, [file, text, targets, other, seconds, strength, seed, preset], [video, packed, about],
                  api_name="animate_picture", **public)  # fmt: skip
@@ -87,6 +79,11 @@ def build(studio: Studio) -> None:
     )
     button.click(clean_motion, [file, text, strength, length, more, targets], [packed, about], api_name="clean_motion",
                  **public)  # fmt: skip
+
+
+def _taken_along(studio: Studio, result: Result) -> tuple[Any, dict[str, Any]]:
+    """The zip of all stages, and what there is to know of them."""
+    return visits.shown(studio, result.file(ZIP)), dict(result.about)
 
 
 async def _made(studio: Studio, request: gr.Request, kind: str, task: str, settings, lines, files) -> Result:

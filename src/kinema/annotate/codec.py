@@ -26,7 +26,7 @@ from kinema.errors import InputError
 from kinema.masks import rle
 from kinema.motion_io.scene import scene_arrays, scene_of
 from kinema.types import Video
-from kinema.video import QUALITY_CRF
+from kinema.video import X264
 
 SUFFIXES = ("mp4", "txt", "json", "masks.json", "maps.npz", "tracks.npz", "scene.npz")
 """In the order of the shard; the last one is missing where there is no 3D."""
@@ -115,8 +115,7 @@ def encoded(video: Video) -> bytes:
     even = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge")
     target = io.BytesIO()
     with av.open(target, "w", format="mp4") as container:
-        options = {"crf": str(QUALITY_CRF), "preset": "fast"}
-        stream = container.add_stream("libx264", rate=Fraction(video.fps).limit_denominator(1001), options=options)
+        stream = container.add_stream("libx264", rate=Fraction(video.fps).limit_denominator(1001), options=X264)
         stream.height, stream.width, stream.pix_fmt = even.shape[1], even.shape[2], "yuv420p"
         stream.codec_context.thread_count = 1
         stream.codec_context.colorspace = Colorspace.ITU709.value

@@ -7,12 +7,15 @@ how many cores a machine has; more workers make use of them.
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+
+import cv2
+import numba
+import torch
 
 from kinema.annotate import cuts
 from kinema.annotate.codec import members_of
@@ -39,7 +42,6 @@ class Worker:
     """The models of one process, and the output folder."""
 
     def __init__(self, recipe: Recipe, out: str | Path, models: Models | None = None):
-        single_thread()
         self.recipe, self.ledger = recipe, Ledger(out)
         self.models = models or Models(recipe.common)
         self.stages = clip_stages(recipe, self.models)
@@ -110,7 +112,7 @@ class Worker:
         for index, clip in enumerate(waiting):
             began = time.process_time()
             try:
-                with self.ledger.trying(clip_id(clip.source, number_of(clip)), "decode"):
+                with self.ledger.trying(clip_id(clip.source, number_of(clip)), "decode"), one_thread():
                     _, shot = next(shots)
             except (OSError, ValueError, StopIteration, DiedHere) as error:
                 why = ValueError(f"ends before frame {clip.end_frame}") if isinstance(error, StopIteration) else error
@@ -135,7 +137,7 @@ class Worker:
         """A stage's result, or the record set aside with what went wrong; and the CPU seconds it took."""
         began = time.process_time()
         try:
-            with self.ledger.trying(name, what):
+            with self.ledger.trying(name, what), one_thread():
                 record = run(record)
         except DiedHere as error:
             record = _aside(record, stage or what, error)
@@ -163,15 +165,21 @@ class Worker:
         self.ledger.keep(name, record.key, members, outcome)
 
 
-def single_thread() -> None:
-    """One thread for OpenCV, torch and numba in this process, whether they are imported already or not yet."""
-    import cv2
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """OpenCV, torch and numba compute in one thread; then in as many as before, since the process may be a user's own."""
+    before = cv2.getNumThreads(), torch.get_num_threads(), numba.get_num_threads()
+    _set_threads(1, 1, 1)
+    try:
+        yield
+    finally:
+        _set_threads(*before)
 
-    cv2.setNumThreads(1)
-    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
-    for name in ("torch", "numba"):
-        if name in sys.modules:
-            sys.modules[name].set_num_threads(1)
+
+def _set_threads(of_cv2: int, of_torch: int, of_numba: int) -> None:
+    cv2.setNumThreads(of_cv2)
+    torch.set_num_threads(of_torch)
+    numba.set_num_threads(of_numba)
 
 
 def _shot(video: Record, number: int, first: int, end: int) -> Record:

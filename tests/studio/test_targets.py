@@ -110,12 +110,11 @@ def test_a_zip_of_pngs_is_read(tmp_path):
         for t in range(3):
             mask = (square().masks[t, 0] * 255).astype(np.uint8)
             file.writestr(f"tiger/{t:05d}.png", cv2.imencode(".png", mask)[1].tobytes())
-    assert np.array_equal(masks_draft.read_upload(tmp_path / "a.zip", tmp_path).masks, square(3).masks)
+    assert np.array_equal(masks_draft.read_upload(tmp_path / "a.zip").masks, square(3).masks)
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as file:
         file.writestr("readme.txt", "x")
-    (tmp_path / "b").mkdir()
     with pytest.raises(InputError, match="no PNGs"):
-        masks_draft.read_upload(tmp_path / "b.zip", tmp_path / "b")
+        masks_draft.read_upload(tmp_path / "b.zip")
 
 
 def test_a_part_dragged_in_one_frame_is_met_there_and_the_first_frame_stays():

@@ -183,19 +183,25 @@ def _take_example(studio: Studio, old: Draft, example: shipped.Example):
 
 
 def _take_picture(studio: Studio, file: str | None, old: Draft):
-    """Checked, turned upright and written anew as a PNG; where it is refused, what was there stays."""
+    """A picture of the visitor's own; where it is refused, what was there stays."""
     try:
-        path = visits.uploaded(studio, file, limits.check_picture)
-        from PIL import Image
-
-        from kinema.picture import load_picture
-
-        clean = visits.scratch(studio) / "picture.png"
-        Image.fromarray(load_picture(path)).save(clean)
+        clean = take_picture(studio, file)
     except InputError as error:
         return gr.skip(), gr.skip(), gallery.problem(error), None
     value, says = look(clean)
     return Draft(clean, old.motion), value, says, None
+
+
+def take_picture(studio: Studio, file: str | None) -> Path:
+    """An uploaded picture, turned upright and written anew as a PNG. Raises InputError."""
+    from PIL import Image
+
+    from kinema.picture import load_picture
+
+    picture = visits.uploaded(studio, file, limits.check_picture, load_picture)
+    clean = visits.scratch(studio) / "picture.png"
+    Image.fromarray(picture).save(clean)
+    return clean
 
 
 def look(picture: Path) -> tuple[dict[str, Any], str]:
@@ -234,11 +240,14 @@ def take_motion(studio: Studio, file: str | None):
     """An uploaded motion: where it lies now, and what it is. Raises InputError."""
     from kinema.motion_io import load_motion
 
-    path = visits.uploaded(studio, file, limits.check_motion)
-    motion = load_motion(path)
-    length = len(motion) / motion.fps
-    if length > studio.limits.motion_s:
-        raise InputError(path.name, f"lasts {length:.0f} s", f"at most {studio.limits.motion_s:g} s", "cut it")
+    def read(path: Path):
+        motion = load_motion(path)
+        length = len(motion) / motion.fps
+        if length > studio.limits.motion_s:
+            raise InputError(path.name, f"lasts {length:.0f} s", f"at most {studio.limits.motion_s:g} s", "cut it")
+        return path, motion
+
+    path, motion = visits.uploaded(studio, file, limits.check_motion, read)
     kept = visits.scratch(studio) / f"motion{path.suffix.lower()}"
     shutil.copyfile(path, kept)
     return kept, motion

@@ -10,14 +10,12 @@ Each waits for its job; what is wrong comes back as an error. They go through th
 from __future__ import annotations
 
 import asyncio
-import shutil
 from typing import Any
 
 import gradio as gr
 
 from kinema.errors import InputError
-from kinema.studio import animate_tab, clean_tab, commands, limits, visits
-from kinema.studio import masks_draft as drafts
+from kinema.studio import animate_tab, clean_tab, commands, visits
 from kinema.studio.animate_tab import Draft
 from kinema.studio.gallery import ZIP, Result, Studio, read_result
 from kinema.studio.jobs import Job
@@ -39,7 +37,8 @@ def build(studio: Studio) -> None:
 
     async def animate_picture(picture, prompt, targets, motion, seconds, strength, seed, preset, request: gr.Request):
         try:
-            draft = Draft(_picture(studio, picture), _motion(studio, motion))
+            taken = animate_tab.take_motion(studio, motion)[0] if motion else None
+            draft = Draft(animate_tab.take_picture(studio, picture), taken)
             settings, files = animate_tab.ask(studio, draft, targets, prompt, "", seconds, seed, strength, preset)
             lines = commands.generate_command(settings)
             result = await _made(studio, request, "animate", animate_tab.TASK, settings, lines, files)
@@ -51,9 +50,7 @@ def build(studio: Studio) -> None:
         from kinema.studio import masks_tab
 
         try:
-            folder = visits.scratch(studio)
-            given = visits.uploaded(studio, masks, limits.check_masks)
-            draft = drafts.begin(drafts.read_upload(given, folder), folder)
+            draft = masks_tab.take_masks(studio, masks)
             sliders = (1, 0, 0, 0, 1, False, steps or "")
             settings, files, lines = masks_tab.ask(studio, draft, sliders, prompt, seconds, seed, False, "crop")
             result = await _made(studio, request, "masks", masks_tab.TASK, settings, lines, files)
@@ -95,22 +92,3 @@ async def _made(studio: Studio, request: gr.Request, kind: str, task: str, setti
     if job.state != "done":
         raise InputError("job", job.problem or job.state)
     return read_result(job.folder)
-
-
-def _picture(studio: Studio, file: str | None):
-    from PIL import Image
-
-    from kinema.picture import load_picture
-
-    clean = visits.scratch(studio) / "picture.png"
-    Image.fromarray(load_picture(visits.uploaded(studio, file, limits.check_picture))).save(clean)
-    return clean
-
-
-def _motion(studio: Studio, file: str | None):
-    if not file:
-        return None
-    path = visits.uploaded(studio, file, limits.check_motion)
-    kept = visits.scratch(studio) / f"motion{path.suffix.lower()}"
-    shutil.copyfile(path, kept)
-    return kept

@@ -23,8 +23,10 @@ MEASURED = 48
 
 def build(studio: Studio, tab: gr.Tab) -> None:
     """The tab of two results."""
-    gr.Markdown("Two results in step: one slider moves both. The numbers say how they differ, your eyes which is better.",
-                elem_classes="kn-lead")  # fmt: skip
+    gr.Markdown(
+        "Two results in step: one slider moves both. The numbers say how they differ, your eyes which is better. For the "
+        "eyes of others there is a blind vote: `kinema study`.", elem_classes="kn-lead",
+    )  # fmt: skip
     with gr.Row():
         left = gr.Dropdown([], label="Left", elem_id="left")
         right = gr.Dropdown([], label="Right", elem_id="right")

@@ -52,6 +52,10 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif")
 MASK_SUFFIXES = (".npz", ".json", ".zip", ".mp4")
 MOTION_SUFFIXES = (".npz", ".bvh", ".glb", ".gltf")
+MOST_FRAMES = 30_000
+"""Of a motion: two minutes at 250 a second."""
+PNG_BYTES_PER_PX = 2
+"""Masks in a zip are held as bytes, some of them in three colours, more than once while they are read."""
 FOREIGN = (b"<script", b"<html", b"<!doctype html", b"<svg", b"<?php", b"%pdf-", b"\x7felf\x02")
 """Beginnings of files that a browser or a shell would run."""
 
@@ -88,8 +92,8 @@ def check_picture(path: Path, limits: Limits = LIMITS) -> None:
         raise InputError(path.name, f"is {width}x{height} pixels", most, "scale it down")
 
 
-def check_video(path: Path, limits: Limits = LIMITS) -> None:
-    """By its header alone: kind, length, size of the frames."""
+def check_video(path: Path, limits: Limits = LIMITS) -> int:
+    """By its header alone: kind, length, size of the frames; -> how many pixels all of its frames have."""
     import av
     from av.error import FFmpegError
 
@@ -105,27 +109,34 @@ def check_video(path: Path, limits: Limits = LIMITS) -> None:
             if stream is None:
                 raise InputError(path.name, "holds no video stream", expected)
             width, height, frames = stream.width or 0, stream.height or 0, stream.frames or 0
-            length = max(length, frames / float(stream.average_rate or 25))
+            rate = float(stream.average_rate or 25)
+            length = max(length, frames / rate)
     except (FFmpegError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(path.name, "cannot be opened as a video", expected, "save it as .mp4 (H.264)") from error
+    if length == 0:
+        raise InputError(path.name, "does not say how long it is", expected, "save it as .mp4 (H.264)")
     if length > limits.video_s:
         raise InputError(path.name, f"lasts {length:.0f} s", f"at most {limits.video_s:g} s", "cut it")
     if width * height > limits.video_px:
         raise InputError(path.name, f"has frames of {width}x{height}", "at most 3840x2160", "scale it down")
+    return round(max(frames, length * rate)) * width * height
 
 
 def check_motion(path: Path, limits: Limits = LIMITS) -> None:
-    """A motion file: of a known kind, and an .npz that does not unpack to more than is allowed."""
+    """A motion file: of a known kind, and not of more frames or bytes, once unpacked, than is allowed."""
     check_size(path, limits)
     if path.suffix.lower() not in MOTION_SUFFIXES:
         raise InputError(path.name, f"has the suffix {path.suffix!r}", "a motion: " + ", ".join(MOTION_SUFFIXES))
     head = _head(path)
     if path.suffix.lower() == ".npz":
-        check_archive(path, limits)
+        check_archive(path, limits, is_motion=True)
     elif path.suffix.lower() == ".bvh" and not head.lstrip(b"\xef\xbb\xbf \t\r\n").upper().startswith(b"HIERARCHY"):
         raise InputError(path.name, "is no BVH: it does not begin with HIERARCHY", "a BVH motion capture")
+    elif path.suffix.lower() == ".bvh":
+        stated = re.findall(rb"(?im)^\s*Frames:\s*(\d{1,12})", path.read_bytes())
+        _check_frames(path, max(map(int, stated), default=0))
     elif path.suffix.lower() == ".glb" and not head.startswith(b"glTF"):
         raise InputError(path.name, "is no glTF binary", "a .glb that kinema wrote")
 
@@ -137,14 +148,15 @@ def check_masks(path: Path, limits: Limits = LIMITS) -> None:
     if suffix not in MASK_SUFFIXES:
         raise InputError(path.name, f"has the suffix {path.suffix!r}", "masks: " + ", ".join(MASK_SUFFIXES))
     if suffix == ".mp4":
-        check_video(path, limits)
+        if check_video(path, limits) > limits.unpacked_bytes:
+            raise InputError(path.name, "unpacks to too many pixels", "fewer or smaller frames", "scale the masks down")
     elif suffix == ".json":
         _check_mask_json(path, limits)
     else:
         check_archive(path, limits)
 
 
-def check_archive(path: Path, limits: Limits = LIMITS) -> None:
+def check_archive(path: Path, limits: Limits = LIMITS, is_motion: bool = False) -> None:
     """A .zip or .npz by its directory: how many files, how much they unpack to, and where they would go."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -155,10 +167,17 @@ def check_archive(path: Path, limits: Limits = LIMITS) -> None:
             if total > limits.unpacked_bytes:
                 most = f"at most {limits.unpacked_bytes // MEGA} MB"
                 raise InputError(path.name, f"unpacks to {total / MEGA:.0f} MB", most, "send a shorter or smaller one")
+            pixels = 0
             for entry in entries:
                 _check_entry(path, entry)
                 if entry.filename.endswith(".npy"):
-                    _check_array(path, archive, entry, limits)
+                    rows = _check_array(path, archive, entry, limits)
+                    _check_frames(path, rows if is_motion else 0)
+                elif entry.filename.lower().endswith(".png"):
+                    pixels += _pixels_of(path, archive, entry)
+            if PNG_BYTES_PER_PX * pixels > limits.unpacked_bytes:
+                most = f"at most {limits.unpacked_bytes // PNG_BYTES_PER_PX // 1_000_000} million pixels"
+                raise InputError(path.name, "holds pictures of too many pixels", most, "scale the masks down")
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(path.name, "cannot be unpacked", "a .zip or .npz that is whole", "save it anew") from error
 
@@ -191,8 +210,22 @@ def _check_entry(path: Path, entry: zipfile.ZipInfo) -> None:
         raise InputError(path.name, f"holds {name[:80]!r}, which leads out of its folder", "plain file names")
 
 
-def _check_array(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: Limits) -> None:
-    """The size that an array states: numpy makes room for it before it reads."""
+def _pixels_of(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
+    """What a packed PNG's header states: a few bytes may stand for a billion pixels."""
+    with archive.open(entry) as file:
+        head = file.read(24)
+    if not head.startswith(PICTURES["PNG"]) or len(head) < 24:
+        raise InputError(path.name, f"holds {entry.filename[:80]!r}, which is no PNG", "one PNG a frame")
+    return int.from_bytes(head[16:20], "big") * int.from_bytes(head[20:24], "big")
+
+
+def _check_frames(path: Path, frames: int) -> None:
+    if frames > MOST_FRAMES:
+        raise InputError(path.name, f"holds {frames} frames", f"at most {MOST_FRAMES}", "cut it")
+
+
+def _check_array(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: Limits) -> int:
+    """The size that an array states: numpy makes room for it before it reads; -> its rows."""
     import math
 
     from numpy.lib import format as npy
@@ -208,6 +241,7 @@ def _check_array(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, l
         raise InputError(path.name, f"holds pickled objects ({entry.filename})", "plain arrays")
     if math.prod(shape) * dtype.itemsize > limits.unpacked_bytes:
         raise InputError(path.name, f"states an array of shape {shape}", f"at most {limits.unpacked_bytes // MEGA} MB")
+    return shape[0] if shape else 0
 
 
 def _check_mask_json(path: Path, limits: Limits) -> None:

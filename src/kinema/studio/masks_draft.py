@@ -6,7 +6,9 @@ Input: an upload, a result, or a shipped clip. Output: a `MaskDraft`: files that
 from __future__ import annotations
 
 import shlex
+import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -60,21 +62,23 @@ def begin(masks: MaskSequence, folder: Path) -> MaskDraft:
     return MaskDraft(folder, "masks.npz", ("masks.npz",))
 
 
-def read_upload(path: Path, folder: Path, limits: Limits = LIMITS) -> MaskSequence:
-    """Masks of an upload that was checked; a .zip is unpacked into `folder`. Raises InputError."""
+def read_upload(path: Path, limits: Limits = LIMITS) -> MaskSequence:
+    """Masks of an upload that was checked; a .zip is unpacked for as long as it is read. Raises InputError."""
     if path.suffix.lower() != ".zip":
         return read_masks(path)
     check_archive(path, limits)
-    home = folder / "unpacked"
-    home.mkdir()
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        (home := Path(folder) / path.stem).mkdir()
         pictures = [e for e in archive.infolist() if e.filename.lower().endswith((".png", ".json"))]
         if not any(e.filename.lower().endswith(".png") for e in pictures):
             raise InputError(path.name, "holds no PNGs", "one PNG a frame")
         for entry in pictures:
             if not Path(entry.filename).name.startswith("."):
-                (home / Path(entry.filename).name).write_bytes(archive.read(entry))
-    return read_masks(home)
+                try:
+                    (home / Path(entry.filename).name).write_bytes(archive.read(entry))
+                except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+                    raise InputError(path.name, "is damaged", "a .zip that is whole", "pack it anew") from error
+        return read_masks(home)
 
 
 def shipped_masks(motion, prompt: str = "a man") -> MaskSequence:

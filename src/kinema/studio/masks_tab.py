@@ -109,8 +109,7 @@ def build(studio: Studio) -> None:
 
     def take_own(draft: MaskDraft, file: str | None):
         try:
-            folder = visits.scratch(studio)
-            made = drafts.begin(drafts.read_upload(visits.uploaded(studio, file, limits.check_masks), folder), folder)
+            made = take_masks(studio, file)
         except InputError as error:
             return take(draft, None, gallery.problem(error))
         return take(draft, made, "")
@@ -120,7 +119,7 @@ def build(studio: Studio) -> None:
     ours.click(take_ours, draft, [*taken, prompt], **visits.PRIVATE).then(show, looking, shown, **visits.PRIVATE)
     own.upload(take_own, [draft, own], taken, **visits.PRIVATE).then(show, looking, shown, **visits.PRIVATE)
     for control in (size, right, down, degrees, speed, seconds):
-        control.release(show, looking, shown, **visits.PRIVATE)
+        control.input(show, looking, shown, trigger_mode="always_last", **visits.PRIVATE)
     mirrored.input(show, looking, shown, **visits.PRIVATE)
     more.blur(show, looking, shown, **visits.PRIVATE)
 
@@ -153,8 +152,7 @@ def build(studio: Studio) -> None:
     def put_together(draft: MaskDraft, file: str | None, offset: float, *sliders):
         try:
             steps = drafts.steps_of(*sliders)
-            folder = visits.scratch(studio)
-            behind = drafts.read_upload(visits.uploaded(studio, file, limits.check_masks), folder)
+            behind = visits.uploaded(studio, file, limits.check_masks, drafts.read_upload)
             made = drafts.composed(draft, steps, behind, offset)
         except InputError as error:
             return take(draft, None, gallery.problem(error))
@@ -233,6 +231,12 @@ def ask(
             "what things look like", "is not said", mend="describe them, as in: a man in a red suit; in snow"
         )
     return settings, files, [*draft.lines, *commands.animate_command(settings)]
+
+
+def take_masks(studio: Studio, file: str | None) -> MaskDraft:
+    """Uploaded masks as a draft. Raises InputError."""
+    masks = visits.uploaded(studio, file, limits.check_masks, drafts.read_upload)
+    return drafts.begin(masks, visits.scratch(studio))
 
 
 def _ours(studio: Studio) -> MaskDraft:

@@ -74,9 +74,6 @@ def build(studio: Studio, tab: gr.Tab) -> dict[str, Any]:
     def choices(now: str | None, request: gr.Request):
         return visits.choices(studio, request, now, "animate", "mend")
 
-    def choices_after(now: str | None, job_id: str, request: gr.Request):
-        return visits.choices(studio, request, visits.result_of(studio, request, job_id) or now, "animate", "mend")
-
     @visits.told
     def load(name: str | None, request: gr.Request):
         if not name:
@@ -101,7 +98,14 @@ def build(studio: Studio, tab: gr.Tab) -> dict[str, Any]:
     loaded = [motion3d, video, faults, frame, parts, prompt, strength, auto, seed, made, download]
     tab.select(choices, chosen, chosen, **visits.PRIVATE).then(load, chosen, loaded, **visits.PRIVATE)
     chosen.input(load, chosen, loaded, **visits.PRIVATE)
-    frame.release(at, [chosen, frame], parts, **visits.PRIVATE)
+    frame.input(at, [chosen, frame], parts, trigger_mode="always_last", **visits.PRIVATE)
+
+    def after(job_id: str, request: gr.Request):
+        """A rerun that is done is shown; after any other all that was typed and drawn stays."""
+        name = visits.result_of(studio, request, job_id)
+        if name is None:
+            return [gr.skip()] * (1 + len(loaded))
+        return [visits.choices(studio, request, name, "animate", "mend"), *load(name, request)]
 
     def rerun_from(stage: int):
         async def rerun(name, value, frame, prompt, strength, auto, seed, request: gr.Request):
@@ -113,7 +117,7 @@ def build(studio: Studio, tab: gr.Tab) -> dict[str, Any]:
                 lines = commands.generate_command(settings)
                 job = studio.begin(visitor, "mend", TASK, settings, lines, files, title)
             except InputError as error:
-                yield [gallery.problem(error), *[gr.skip()] * 4]
+                yield [gallery.problem(error), *[gr.skip()] * 3, ""]
                 return
             async for now in visits.follow(job):
                 yield [
@@ -126,8 +130,8 @@ def build(studio: Studio, tab: gr.Tab) -> dict[str, Any]:
     fields = [chosen, parts, frame, prompt, strength, auto, seed]
     for button, stage in ((from2, 2), (from3, 3)):
         button.click(rerun_from(stage), fields, shown, concurrency_limit=None, **visits.PRIVATE).then(
-            choices_after, [chosen, job_id], chosen, **visits.PRIVATE
-        ).then(load, chosen, loaded, **visits.PRIVATE)  # fmt: skip
+            after, job_id, [chosen, *loaded], **visits.PRIVATE
+        )
 
     visits.wire_cancel(studio, cancel, job_id)
     return {"chosen": chosen}

@@ -102,6 +102,9 @@ def not_runnable_html(clip_presets: bool = False) -> str:
     lacking = [(name, needs(name)) for name in (CLIP_PRESETS if clip_presets else PRESETS) if needs(name)]
     if not lacking:
         return ""
-    rows = "".join(f"<li><b>{escape(name)}</b> needs {escape(what)}</li>" for name, what in lacking)
-    summary = f"{len(lacking)} larger models, and what they need"
+    rows = "".join(
+        f'<li><label><input type="radio" disabled> <b>{escape(name)}</b></label> needs {escape(what)}</li>'
+        for name, what in lacking
+    )
+    summary = f"{len(lacking)} larger models cannot run here yet: what they need"
     return f'<details class="kn-more"><summary>{summary}</summary><ul>{rows}</ul></details>'

@@ -7,16 +7,18 @@ meanwhile finds every stage as soon as it is made.
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kinema.atomic import atomic_path
+from kinema.errors import InputError
 from kinema.studio.worker import Report
 
 if TYPE_CHECKING:
-    pass
+    from kinema.types import Video
 
 POSTER_PX = 256
 MAP_SECONDS = 20.0
@@ -115,31 +117,34 @@ def find_masks(settings: dict[str, Any], folder: Path, report: Report) -> None:
     from kinema.masks.files import write_masks
     from kinema.masks.preview import preview
     from kinema.types import Video
-    from kinema.video import read_video, write_video
+    from kinema.video import write_video
 
     report("look", 0, 2)
-    clip = read_video(folder / settings["video"], settings["fps"], settings["most_frames"])
+    clip = _read_small(folder / settings["video"], settings["fps"], settings["most_frames"])
     report("look", 1, 2)
-    found = extract_masks(_not_larger(clip), settings["nouns"])
+    found = extract_masks(clip, settings["nouns"])
     write_masks(found, folder / "masks.npz")
-    behind = _not_larger(clip)
-    shown = preview(found, Video(behind.frames[: len(found)], behind.fps))
+    shown = preview(found, Video(clip.frames[: len(found)], clip.fps))
     write_video(shown, folder / "video.mp4", found.fps)
     _poster(shown, folder)
 
 
-def _not_larger(clip, side: int = 720):
-    """Frames of at most `side` pixels: the mini models see no more."""
+def _read_small(path: Path, fps: float, most_frames: int, side: int = 720) -> Video:
+    """A video's first frames, each at most `side` pixels at once: the mini models see no more, and all of a large one
+    would fill the memory. Raises InputError."""
     import cv2
 
     from kinema.types import Video
+    from kinema.video import read_frames
 
-    height, width = clip.frames.shape[1:3]
-    if max(height, width) <= side:
-        return clip
-    scale = side / max(height, width)
-    size = (round(width * scale / 2) * 2, round(height * scale / 2) * 2)
-    return Video(np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in clip.frames]), clip.fps)
+    frames = []
+    for frame in islice(read_frames(path, fps), most_frames):
+        scale = min(1.0, side / max(frame.shape[:2]))
+        size = (round(frame.shape[1] * scale / 2) * 2, round(frame.shape[0] * scale / 2) * 2)
+        frames.append(cv2.resize(frame, size, interpolation=cv2.INTER_AREA) if scale < 1 else frame)
+    if len({frame.shape for frame in frames}) > 1:
+        raise InputError(path, "changes its size on the way", "frames of one size", "cut it there")
+    return Video(np.stack(frames), fps)
 
 
 def clean_motion(settings: dict[str, Any], folder: Path, report: Report) -> None:

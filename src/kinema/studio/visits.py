@@ -12,7 +12,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 
@@ -27,6 +27,7 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 """Of events that are the page's own."""
 PLAYER: dict[str, Any] = {"interactive": False, "autoplay": True, "loop": True, "buttons": ["download"]}
 """How all videos are shown."""
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -52,8 +53,10 @@ def visitor_of(studio: Studio, request: gr.Request) -> str:
         raise gr.Error(words(error)) from error
 
 
-def uploaded(studio: Studio, file: str | None, check: Callable[..., None]) -> Path:
-    """An upload that was checked; one that is refused is removed. Raises InputError."""
+def uploaded(
+    studio: Studio, file: str | None, check: Callable[..., object], read: Callable[[Path], T] = lambda path: path
+) -> T:
+    """An upload that was checked, as `read` takes it; one that is refused is removed. Raises InputError."""
     if not file:
         raise InputError("file", "did not arrive", mend="send it again")
     path = Path(file)
@@ -62,10 +65,10 @@ def uploaded(studio: Studio, file: str | None, check: Callable[..., None]) -> Pa
         raise InputError("file", "is none that was uploaded here", mend="upload it")
     try:
         check(path, studio.limits)
+        return read(path)
     except InputError:
         path.unlink(missing_ok=True)
         raise
-    return path
 
 
 def scratch(studio: Studio) -> Path:

@@ -29,7 +29,7 @@ class Cancelled(Exception):
 
 
 class _Notes(logging.Handler):
-    """Warnings of kinema go to the visitor, each once."""
+    """Warnings of kinema go to the visitor, each once; what went wrong in the code goes to the server's log alone."""
 
     def __init__(self, send: Callable[[str], None]):
         super().__init__(logging.WARNING)
@@ -37,7 +37,7 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        if text not in self.said:
+        if text not in self.said and not record.exc_info:
             self.said.add(text)
             self.send(text)
 
@@ -46,6 +46,7 @@ def work(pipe: Connection, cancelled: Event) -> None:
     """Do what comes through the pipe until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # control-C is for the server, which then ends this process
     os.environ["HF_HUB_OFFLINE"] = "1"
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     while True:
         try:
             task, settings, folder = pipe.recv()

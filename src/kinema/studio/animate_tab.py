@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 from dataclasses import dataclass
@@ -98,11 +99,15 @@ def build(studio: Studio) -> dict[str, Any]:
 
     async def go(draft, value, prompt, clip, seconds, seed, strength, auto, preset, request: gr.Request):
         keep = [gr.skip()] * (len(shown) - 4)
-        try:
+
+        def begin():
             settings, files = ask(studio, draft, value, prompt, clip, seconds, seed, None if auto else strength, preset)
             title = settings["prompt"] or "Picture"
-            job = studio.begin(visits.visitor_of(studio, request), "animate", TASK, settings,
-                               commands.generate_command(settings), files, title)  # fmt: skip
+            return studio.begin(visits.visitor_of(studio, request), "animate", TASK, settings,
+                                commands.generate_command(settings), files, title)  # fmt: skip
+
+        try:
+            job = await asyncio.to_thread(begin)
         except InputError as error:
             yield [gallery.problem(error), *keep, gr.skip(), gr.skip(), gr.skip()]
             return

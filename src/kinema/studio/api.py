@@ -10,6 +10,8 @@ Each waits for its job; what is wrong comes back as an error. They go through th
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -20,6 +22,9 @@ from kinema.studio.animate_tab import Draft
 from kinema.studio.gallery import ZIP, Result, Studio, read_result
 from kinema.studio.jobs import Job
 from kinema.studio.workspace import words
+
+Asked = tuple[dict[str, Any], dict[str, Path], list[str]]
+"""Settings of a task, the files that it needs, and command lines."""
 
 
 def build(studio: Studio) -> None:
@@ -36,38 +41,34 @@ def build(studio: Studio) -> None:
     public: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "public"}
 
     async def animate_picture(picture, prompt, targets, motion, seconds, strength, seed, preset, request: gr.Request):
-        try:
+        def ask() -> Asked:
             taken = animate_tab.take_motion(studio, motion)[0] if motion else None
             draft = Draft(animate_tab.take_picture(studio, picture), taken)
             settings, files = animate_tab.ask(studio, draft, targets, prompt, "", seconds, seed, strength, preset)
-            lines = commands.generate_command(settings)
-            result = await _made(studio, request, "animate", animate_tab.TASK, settings, lines, files)
-        except InputError as error:
-            raise gr.Error(words(error), print_exception=False) from error
+            return settings, files, commands.generate_command(settings)
+
+        result = await _made(studio, request, "animate", animate_tab.TASK, ask)
         return visits.shown(studio, result.file("video.mp4")), *_taken_along(studio, result)
 
     async def animate_masks(masks, prompt, steps, seconds, seed, request: gr.Request):
         from kinema.studio import masks_tab
 
-        try:
+        def ask() -> Asked:
             draft = masks_tab.take_masks(studio, masks)
             sliders = (1, 0, 0, 0, 1, False, steps or "")
-            settings, files, lines = masks_tab.ask(studio, draft, sliders, prompt, seconds, seed, False, "crop")
-            result = await _made(studio, request, "masks", masks_tab.TASK, settings, lines, files)
-        except InputError as error:
-            raise gr.Error(words(error), print_exception=False) from error
+            return masks_tab.ask(studio, draft, sliders, prompt, seconds, seed, False, "crop")
+
+        result = await _made(studio, request, "masks", masks_tab.TASK, ask)
         return visits.shown(studio, result.file("video.mp4")), *_taken_along(studio, result)
 
     async def clean_motion(motion, prompt, strength, length, betas, maps, request: gr.Request):
-        try:
+        def ask() -> Asked:
             path, _ = animate_tab.take_motion(studio, motion)
             settings, files = clean_tab.ask(studio, path, True, prompt, strength, length, betas, list(maps or ()),
                                             clean_tab.SIZES[0])  # fmt: skip
-            lines = commands.clean_command(settings)
-            result = await _made(studio, request, "clean", clean_tab.TASK, settings, lines, files)
-        except InputError as error:
-            raise gr.Error(words(error), print_exception=False) from error
-        return _taken_along(studio, result)
+            return settings, files, commands.clean_command(settings)
+
+        return _taken_along(studio, await _made(studio, request, "clean", clean_tab.TASK, ask))
 
     button.click(animate_picture, [file, text, targets, other, seconds, strength, seed, preset], [video, packed, about],
                  api_name="animate_picture", **public)  # fmt: skip
@@ -83,12 +84,20 @@ def _taken_along(studio: Studio, result: Result) -> tuple[Any, dict[str, Any]]:
     return visits.shown(studio, result.file(ZIP)), dict(result.about)
 
 
-async def _made(studio: Studio, request: gr.Request, kind: str, task: str, settings, lines, files) -> Result:
-    """The result of a job. Raises InputError where it fails."""
-    title = settings.get("prompt") or "through the API"
-    job: Job = studio.begin(visits.visitor_of(studio, request), kind, task, settings, lines, files, title)
-    while not job.over:
-        await asyncio.sleep(visits.POLL_S)
-    if job.state != "done":
-        raise InputError("job", job.problem or job.state)
+async def _made(studio: Studio, request: gr.Request, kind: str, task: str, ask: Callable[[], Asked]) -> Result:
+    """The result of a job. Raises gr.Error where what was sent is refused, or the job fails."""
+
+    def begin() -> Job:
+        settings, files, lines = ask()
+        title = settings.get("prompt") or "through the API"
+        return studio.begin(visits.visitor_of(studio, request), kind, task, settings, lines, files, title)
+
+    try:
+        job = await asyncio.to_thread(begin)
+        while not job.over:
+            await asyncio.sleep(visits.POLL_S)
+        if job.state != "done":
+            raise InputError("job", job.problem or job.state)
+    except InputError as error:
+        raise gr.Error(words(error), print_exception=False) from error
     return read_result(job.folder)

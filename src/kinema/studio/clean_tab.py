@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from html import escape
 from pathlib import Path
@@ -79,11 +80,15 @@ def build(studio: Studio) -> None:
 
     async def go(motion, refine, prompt, strength, auto, length, betas, maps, size, request: gr.Request):
         still = [gr.skip()] * (len(shown) - 1)
-        try:
+
+        def begin():
             settings, given = ask(studio, motion, refine, prompt, None if auto else strength, length, betas, maps, size)
             title = settings["prompt"] or "Motion"
-            job = studio.begin(visits.visitor_of(studio, request), "clean", TASK, settings,
-                               commands.clean_command(settings), given, title)  # fmt: skip
+            return studio.begin(visits.visitor_of(studio, request), "clean", TASK, settings,
+                                commands.clean_command(settings), given, title)  # fmt: skip
+
+        try:
+            job = await asyncio.to_thread(begin)
         except InputError as error:
             yield [gallery.problem(error), *still]
             return

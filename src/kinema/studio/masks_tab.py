@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,7 @@ def build(studio: Studio) -> None:
     more.blur(show, looking, shown, **visits.PRIVATE)
 
     async def look_for(draft: MaskDraft, file: str | None, nouns: str, request: gr.Request):
-        try:
+        def begin():
             path = visits.uploaded(studio, file, limits.check_video)
             names = [limits.check_prompt(noun, studio.limits) for noun in (nouns or "").split(",") if noun.strip()]
             if not names or len(names) > 5:
@@ -133,8 +134,11 @@ def build(studio: Studio) -> None:
             settings = {"video": name, "nouns": names, "fps": FIND_FPS,
                         "most_frames": int(FIND_FPS * studio.limits.video_s)}  # fmt: skip
             visitor = visits.visitor_of(studio, request)
-            job = studio.begin(visitor, "find", FIND, settings, commands.mask_command(settings), {name: path},
-                               f"Masks of {', '.join(names)}")  # fmt: skip
+            return studio.begin(visitor, "find", FIND, settings, commands.mask_command(settings), {name: path},
+                                f"Masks of {', '.join(names)}")  # fmt: skip
+
+        try:
+            job = await asyncio.to_thread(begin)
         except InputError as error:
             yield take(draft, None, gallery.problem(error))
             return
@@ -143,7 +147,8 @@ def build(studio: Studio) -> None:
         if job.state == "done":
             from kinema.masks.files import read_masks
 
-            yield take(draft, drafts.begin(read_masks(job.folder / "masks.npz"), visits.scratch(studio)), "")
+            found = await asyncio.to_thread(read_masks, job.folder / "masks.npz")
+            yield take(draft, drafts.begin(found, visits.scratch(studio)), "")
 
     find.click(look_for, [draft, video, nouns], taken, concurrency_limit=None, **visits.PRIVATE).then(
         show, looking, shown, **visits.PRIVATE
@@ -179,10 +184,14 @@ def build(studio: Studio) -> None:
     ):  # fmt: skip
         sliders = (size, right, down, degrees, speed, mirrored, more)
         still = [gr.skip()] * 7
-        try:
+
+        def begin():
             settings, files, lines = ask(studio, draft, sliders, prompt, seconds, seed, anchored, fit)
-            job = studio.begin(visits.visitor_of(studio, request), "masks", TASK, settings, lines, files,
-                               settings["prompt"])  # fmt: skip
+            return studio.begin(visits.visitor_of(studio, request), "masks", TASK, settings, lines, files,
+                                settings["prompt"])  # fmt: skip
+
+        try:
+            job = await asyncio.to_thread(begin)
         except InputError as error:
             yield [gallery.problem(error), *still]
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -109,13 +110,16 @@ def build(studio: Studio, tab: gr.Tab) -> dict[str, Any]:
 
     def rerun_from(stage: int):
         async def rerun(name, value, frame, prompt, strength, auto, seed, request: gr.Request):
-            try:
+            def begin():
                 visitor = visits.visitor_of(studio, request)
                 settings, files, title = ask(
                     studio, studio.result(visitor, name), value, int(frame), prompt, None if auto else strength, seed, stage
                 )  # fmt: skip
                 lines = commands.generate_command(settings)
-                job = studio.begin(visitor, "mend", TASK, settings, lines, files, title)
+                return studio.begin(visitor, "mend", TASK, settings, lines, files, title)
+
+            try:
+                job = await asyncio.to_thread(begin)
             except InputError as error:
                 yield [gallery.problem(error), *[gr.skip()] * 3, ""]
                 return

@@ -19,6 +19,8 @@ from typing import Any
 
 from kinema.errors import InputError
 
+NICE = 10
+"""The page answers first where there are no more cores than the model takes."""
 Report = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is; raises `Cancelled`."""
 Task = Callable[[dict[str, Any], Path, Report], None]
@@ -46,6 +48,7 @@ def work(pipe: Connection, cancelled: Event) -> None:
     """Do what comes through the pipe until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # control-C is for the server, which then ends this process
     os.environ["HF_HUB_OFFLINE"] = "1"
+    os.nice(NICE)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     while True:
         try:

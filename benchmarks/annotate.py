@@ -40,8 +40,6 @@ from kinema.video import write_video
 from kinema.world.clip import WorldClip
 from kinema.world.sampler import World
 
-STILL_PX = 0.02
-"""Truth of "evident motion": some subject's joints or points move by this share of the picture a frame, on average."""
 TRUE_IOU, TRUE_PA_MM = 0.5, 120.0
 """Truth of "the fit is good": the true silhouette overlaps the drawn one by this, and the pose is off by no more."""
 
@@ -68,19 +66,9 @@ class Counts:
         }  # fmt: skip
 
 
-def moves(clip: WorldClip) -> bool:
-    """Whether something evidently moves."""
-    speeds = []
-    for k, pixels in enumerate(clip.joints_px):
-        if pixels is None:
-            mask = clip.subject_ids == k + 1
-            shown = np.flatnonzero(mask.any((1, 2)))
-            middles = np.array([np.argwhere(mask[t]).mean(0) for t in shown])
-            step = np.diff(middles, axis=0) if len(shown) > 1 else np.zeros((1, 2))
-        else:
-            step = np.diff(pixels, axis=0)
-        speeds.append(float(np.linalg.norm(step, axis=-1).mean()))
-    return max(speeds) > STILL_PX * clip.video.frames.shape[1]
+def moves(clip: WorldClip, least: float) -> bool:
+    """Truth of "evident motion": the true joint or object that moves most does so by `least` of the picture a second."""
+    return max(agreement.picture_speed(s, clip.scene.cameras) for s in clip.scene.subjects) >= least
 
 
 def matches(clip: WorldClip, record: Record) -> Iterator[tuple[int, int, float]]:
@@ -108,7 +96,8 @@ def judge(world: World, clips: int, recipe: Revision) -> dict[str, Any]:
     models = Models(recipe.common)
     stages = {s.name: s for s in clip_stages(recipe, models)}
     filters = {
-        name: Counts() for name in ("caption", "size", "over one person", "fit: people", "fit: animals", "camera")
+        name: Counts()
+        for name in ("caption", "motion", "size", "over one person", "fit: people", "fit: animals", "camera")
     }
     rule = RuleJudge()
     numbers: dict[str, list[float]] = {}
@@ -119,12 +108,13 @@ def judge(world: World, clips: int, recipe: Revision) -> dict[str, Any]:
 
     for seed in track(range(clips), description="clips"):
         clip = world.sample(seed)
-        filters["caption"].add(not moves(clip), not rule.moves(clip.scene.prompt))
+        still = not moves(clip, recipe.least_motion)
+        filters["caption"].add(still, not rule.moves(clip.scene.prompt))
         source = Source(f"w{seed}", "", "0", clip.scene.prompt)
         record = Record(source, f"w{seed}-000", caption=clip.scene.prompt, fps=8.0, video=clip.video)
         true_share = float((clip.subject_ids > 0).mean())
-        for name in ("sample", "see", "place", "camera", "animals"):
-            if record.verdict and record.verdict.stage in ("size", "count"):
+        for name in ("sample", "see", "place", "motion", "camera", "animals"):
+            if record.verdict and record.verdict.stage in ("size", "count", "motion"):
                 record = replace(record, verdict=None)
             began = time.process_time()
             after = stages[name].run(record)
@@ -134,11 +124,13 @@ def judge(world: World, clips: int, recipe: Revision) -> dict[str, Any]:
                     true_share < recipe.least_share, after.quality["subject_share"] < recipe.least_share
                 )
                 filters["over one person"].add(people(clip) > 1, after.quality["most_people"] > 1)
+            if name == "motion":
+                filters["motion"].add(still, bool(after.verdict))
             if name == "camera" and after.observation and any(t.category == "animal" for t in after.observation.tracks):
                 filters["camera"].add(bad_camera(clip, after), bool(after.verdict))
                 after = replace(after, verdict=None)
             record = after
-            if record.verdict and name != "sample":
+            if record.verdict and name not in ("sample", "motion"):
                 break
         if record.scene is None or record.observation is None:
             for _, _, iou in matches(clip, record):

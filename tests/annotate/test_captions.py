@@ -23,6 +23,13 @@ from kinema.extract.observation import Observation, Track
         ("a screenshot of a runner", False),
         ("a portrait of an old man", False),
         ("a woman sitting at a desk", False),
+        ("a dog digs a hole", True),
+        ("a galloping horse", True),
+        ("a couple takes a walk on the beach", True),
+        ("the train passes a bridge", True),
+        ("the train station is empty", False),
+        ("a walking stick leans on the wall", False),
+        ("a bowl of sliced bread", False),
         ("", False),
     ],
 )

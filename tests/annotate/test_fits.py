@@ -13,7 +13,7 @@ from kinema.body.skeleton import PART_IDS
 from kinema.camera import fixed_cameras, project
 from kinema.extract.instances import box_of_mask
 from kinema.extract.observation import Observation, Track
-from kinema.types import Video
+from kinema.types import Cameras, Video
 from painted import backdrop, camera, paint, standing
 from painted import scene as scene_of
 
@@ -86,9 +86,10 @@ def test_joints_off_the_mask_and_too_few_good_frames():
     assert none.verdict.stage == "fit"
 
 
-def test_animals_go_segment_by_segment():
+def test_animals_go_segment_by_segment(monkeypatch):
     record = agreement.agree(moved(seen_scene("animal"), 0.8, slice(6, 10)), 0.5, 0.8, 0.5, 10.0, 0.3)
     assert valid(record).tolist() == [True] * 6 + [False] * 6
+    monkeypatch.setattr(agreement, "CONTRAST_DB", 50.0)
     bad = agreement.agree(seen_scene("animal"), 0.5, 0.8, 0.5, 59.9, 0.3)
     assert not valid(bad).any()
     assert "PSNR" in bad.verdict.reason
@@ -100,8 +101,38 @@ def test_psnr_falls_where_the_pose_slides_over_the_animal():
     there = agreement.segment_psnr_db(subject, record.scene.cameras, record.video.frames, track, ((0, 12),))
     wobbling = moved(record, np.where(np.arange(FRAMES) % 2, 0.15, -0.15)).scene.subjects[0]
     off = agreement.segment_psnr_db(wobbling, record.scene.cameras, record.video.frames, track, ((0, 12),))
-    assert there[0] > 22
-    assert off[0] < there[0] - 1.5
+    assert there[0][0] > 22
+    assert off[0][0] < there[0][0] - 1.5
+    assert there[0][0] > there[0][1] + 3, "its pieces tell more than one colour"
+
+
+def test_a_patched_coat_is_judged_by_its_contrasts():
+    """At 60 dB nothing would pass; what counts is how much better the pieces are than one colour for all."""
+    seen, good = np.ones(12, bool), np.full(12, 0.9)
+    spans = ((0, 6), (6, 12))
+    found = agreement._good_segments(good, seen, spans, [(17.0, 14.0), (17.0, 16.5)], 0.5, 18.0)
+    assert found.tolist() == [True] * 6 + [False] * 6
+    plain = agreement._good_segments(good, seen, spans, [(19.0, 18.8), (float("nan"), float("nan"))], 0.5, 18.0)
+    assert plain.tolist() == [True] * 6 + [False] * 6
+
+
+def test_a_clip_in_which_nothing_moves_goes_though_the_camera_does():
+    moves = agreement.judge_motion(seen_scene(), 0.12)
+    assert moves.verdict is None
+    walks = project(np.array([[[-0.4, 0.9, 0.0]], [[0.4, 0.9, 0.0]]]), pair(moves.scene.cameras, 0, -1))[0][:, 0]
+    assert moves.quality["motion"] == pytest.approx(np.ptp(walks[:, 0]) / 96 / ((FRAMES - 1) / 8), rel=0.15)
+    (subject,) = moves.scene.subjects
+    root = np.broadcast_to(subject.motion.root_translation_m[:1], (FRAMES, 3)).copy()
+    still = replace(subject, motion=replace(subject.motion, root_translation_m=root))
+    panned = replace(moves.scene, subjects=(still,), cameras=camera(FRAMES, pan_rad=np.linspace(0, 0.5, FRAMES)))
+    after = agreement.judge_motion(replace(moves, scene=panned), 0.12)
+    assert after.quality["motion"] < 1e-4
+    assert after.verdict is not None
+    assert after.verdict.stage == "motion"
+
+
+def pair(cameras, *frames):
+    return Cameras(cameras.K[[*frames]], cameras.T_camera_world[[*frames]], cameras.image_hw)
 
 
 def test_segments_of_ten_frames():
@@ -120,6 +151,12 @@ def test_cameras_that_explain_the_background_and_those_that_do_not():
     assert error < 0.7
     assert length > 5
     assert fits.track_errors(frames, nothing, still)[0] > 3
+    crossed = frames.copy()  # a few corners that ride on something that perception missed
+    for t in range(FRAMES):
+        crossed[t, 20:28, 8 + 5 * t : 16 + 5 * t] = (150, 140, 80)
+    assert fits.track_errors(crossed, nothing, true)[0] < 1.5
+    hazy = (100 + 0.5 * np.random.default_rng(0).standard_normal(frames.shape)).astype(np.uint8)
+    assert np.isnan(fits.track_errors(hazy, nothing, still)).all(), "noise has no corners"
     flat = np.full_like(frames, 90)
     assert np.isnan(fits.track_errors(flat, nothing, true)).all()
     record = seen_scene("animal")

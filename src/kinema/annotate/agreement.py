@@ -16,7 +16,8 @@ from kinema.annotate.fits import only_valid
 from kinema.annotate.record import Record
 from kinema.body.model import joints, load_body
 from kinema.body.skeleton import PART_IDS
-from kinema.extract.observation import Track
+from kinema.camera import project
+from kinema.extract.observation import KEYPOINTS, Track
 from kinema.reinforce.skin_texture import rest_vertices
 from kinema.render.control_maps import render_maps
 from kinema.render.rasterizer import Mesh, Surface, rasterize_surface
@@ -30,6 +31,10 @@ CELL_M = 0.08
 """Size of the pieces of a body that have one colour each: some hundred, fewer than a segment has pixels of it."""
 MOST_PSNR_DB = 60.0
 """Of a perfect copy."""
+CONTRAST_DB = 1.0
+"""Better than in one colour for all: where that one is below the PSNR asked, as of a patched coat, so much is enough."""
+STEP_S = 0.125
+"""Between two looks at where a joint is: as the procedural world has its frames, and longer than what a fit trembles by."""
 
 
 def agree(
@@ -44,7 +49,8 @@ def agree(
 
     least_iou     of a person's drawn body with the mask seen, frame by frame; of an animal's: segment by segment
     least_joints  share of a person's sure joints that lie on the mask
-    least_psnr_db of an animal painted with its own colours, segment by segment
+    least_psnr_db of an animal painted with its own colours, segment by segment; of a coat with contrasts `CONTRAST_DB` more
+                  than in one colour
     least_frames  share of the frames in which a subject was seen that must be left; else none of its frames is valid
     Left out: a clip in which no body is valid anywhere though there was one, unless objects remain.
     """
@@ -66,7 +72,7 @@ def agree(
             good &= (iou >= least_iou) & (share >= least_joints)
         else:
             psnr = segment_psnr_db(subject, scene.cameras, video.frames, track, record.segments[k])
-            likeness += [p for p in psnr if np.isfinite(p)]
+            likeness += [p for p, _ in psnr if np.isfinite(p)]
             good &= _good_segments(iou, track.present & good, record.segments[k], psnr, least_animal_iou, least_psnr_db)
         overlaps += iou[track.present].tolist()
         if good.sum() < least_frames * track.present.sum():
@@ -92,14 +98,15 @@ def _good_segments(
     iou: np.ndarray,
     seen: np.ndarray,
     spans: tuple[tuple[int, int], ...],
-    psnr: list[float],
+    psnr: list[tuple[float, float]],
     least: float,
     least_db: float,
 ) -> Bool[np.ndarray, " T"]:
     good = np.zeros(len(iou), bool)
-    for (first, end), likeness in zip(spans, psnr, strict=True):
+    for (first, end), (likeness, flat) in zip(spans, psnr, strict=True):
         now = seen[first:end]
-        if now.any() and iou[first:end][now].mean() >= least and likeness >= least_db:
+        enough = likeness >= min(least_db, flat + CONTRAST_DB)
+        if now.any() and iou[first:end][now].mean() >= least and enough:
             good[first:end] = True
     return good
 
@@ -119,6 +126,39 @@ def draw_parts(record: Record) -> Record:
         if isinstance(subject.motion, ObjectMotion):
             parts[track.masks & track.present[:, None, None]] = PART_IDS["object"]
     return replace(record.scored(speed_m_s=speed_m_s(scene)), part_ids=parts)
+
+
+def judge_motion(record: Record, least_motion: float) -> Record:
+    """Left out: a clip in which no joint of a body, and no object, moves evidently, as its caption may not tell.
+
+    least_motion  of the picture's longer side a second, by the joint or object that moves most, without the camera
+    """
+    scene = record.scene
+    assert scene is not None
+    motion = max(picture_speed(s, scene.cameras) for s in scene.subjects)
+    record = record.scored(motion=motion)
+    if motion < least_motion:
+        told = f"nothing moves by more than {motion:.1%} of the picture a second, at least {least_motion:.1%} is asked"
+        return record.filtered("motion", told)
+    return record
+
+
+def picture_speed(subject: Subject, cameras: Cameras) -> float:
+    """Shares of the picture's longer side a second, by the joint that moves most on average, or an object's centre; as a
+    camera that stands would see it. 0 where it is never valid."""
+    motion = subject.motion
+    if isinstance(motion, BodyMotion):
+        points = joints(motion)[:, : len(KEYPOINTS[motion.category])]
+    else:
+        points = motion.points_m[:, -1:]
+    apart = max(1, round(STEP_S * motion.fps))
+    before, after = slice(None, -apart), slice(apart, None)
+    both = motion.valid[before] & motion.valid[after]
+    if not both.any():
+        return 0.0
+    standing = Cameras(cameras.K[before], cameras.T_camera_world[before], cameras.image_hw)
+    way_px = np.linalg.norm(project(points[after], standing)[0] - project(points[before], standing)[0], axis=-1)
+    return float(way_px[both].mean(0).max()) / max(cameras.image_hw) / (apart / motion.fps)
 
 
 def speed_m_s(scene: Scene) -> float:
@@ -162,9 +202,9 @@ def joints_on_mask(track: Track) -> Float[np.ndarray, " T"]:
 
 def segment_psnr_db(
     subject: Subject, cameras: Cameras, frames: np.ndarray, track: Track, spans: tuple[tuple[int, int], ...]
-) -> list[float]:
+) -> list[tuple[float, float]]:
     """PSNR of each segment (Huynh-Thu and Ghanbari 2008): the body in the mean colours that its pieces of `CELL_M` have in
-    the segment, against the frames, where it is drawn on its mask. NaN where it is drawn nowhere.
+    the segment, against the frames, where it is drawn on its mask; and that of one mean colour. NaN: it is drawn nowhere.
 
     A pose that slides over the animal mixes its colours with one another and with the background's.
     """
@@ -179,13 +219,13 @@ def segment_psnr_db(
         vertices = body.vertices(motion[cut]).copy()
         vertices[~motion.valid[cut]] = np.nan
         if not motion.valid[cut].any():
-            found.append(float("nan"))
+            found.append((float("nan"), float("nan")))
             continue
         mesh = Mesh(vertices, body.faces, body.vertex_parts, 1)
         view = Cameras(cameras.K[cut], cameras.T_camera_world[cut], cameras.image_hw)
         surface = rasterize_surface([mesh], view)
         shown = (surface.face_ids >= 0) & track.masks[cut]
-        found.append(_psnr_db(surface, cells, shown, frames[cut]))
+        found.append((_psnr_db(surface, cells, shown, frames[cut]), _psnr_db(surface, 0 * cells, shown, frames[cut])))
     return found
 
 

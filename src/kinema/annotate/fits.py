@@ -22,12 +22,16 @@ SEGMENT_FRAMES = 10
 """ReVision, appendix B."""
 LEAST_SEEN = 3
 """Frames of a segment in which an animal must be seen to be fitted."""
-CORNERS, CORNER_QUALITY, CORNER_APART = 120, 0.02, 0.03
-"""Corners a start (Shi and Tomasi 1994): most, least quality beside the best, distance as a share of the longer side."""
+CORNERS, CORNER_APART = 120, 0.03
+"""Corners a start (Shi and Tomasi 1994): most, distance as a share of the longer side."""
+LEAST_CORNER = 1e-4
+"""Least eigenvalue of a corner (brightness 0-1, 3 x 3 pixels): a wall's joints have 1e-3, the clouds of a sky 1e-5."""
 START_EVERY = 10
 """Frames between two starts of tracks."""
 BACK_PX = 1.0
 """A point that doesn't come back to where it was, followed back, is lost; pixels of 128."""
+WINDOW_PX = 21
+"""Side of what is compared around a point, pixels of the picture (OpenCV's default): half of it may not be a subject's."""
 
 
 def place(record: Record) -> Record:
@@ -100,8 +104,8 @@ def _cut_cameras(cameras: Cameras, cut: slice) -> Cameras:
 def judge_camera(record: Record, most_error_px: float, least_track: float) -> Record:
     """How well the cameras explain the background; a clip with animals is left out where they do not.
 
-    most_error_px  mean distance of followed corners from where the cameras put them, in pixels of 128
-    least_track    mean length of their tracks, in frames, over those that could have been that long
+    most_error_px  median distance of followed corners from where the cameras put them, in pixels of 128
+    least_track    frames for which a corner is followed before it is lost; not where a subject or the picture's edge ends it
     A background without corners says nothing against a camera, and nothing for it.
     """
     video, seen, scene = record.video, record.observation, record.scene
@@ -123,42 +127,49 @@ def judge_camera(record: Record, most_error_px: float, least_track: float) -> Re
 
 
 def track_errors(frames: np.ndarray, masks: np.ndarray, cameras: Cameras) -> tuple[float, float]:
-    """Mean reprojection error of background corners in pixels of 128, and mean length of their tracks in frames; NaN
-    where there are no corners. Cameras are taken to turn and zoom only, as `camera_motion` finds them."""
+    """Median reprojection error of background corners in pixels of 128, and frames for which one is followed, all that were
+    seen for each one that was lost; NaN where there are no corners. Cameras are taken to turn and zoom only, as
+    `camera_motion` finds them. The median, since a few tracks always slide along an edge (VGGSfM drops such outliers)."""
     grey = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames]
     side = max(grey[0].shape)
-    free = [cv2.erode((~m).astype(np.uint8), np.ones((5, 5), np.uint8)) for m in masks]
+    free = [cv2.erode((~m).astype(np.uint8), np.ones((WINDOW_PX, WINDOW_PX), np.uint8)) for m in masks]
     errors: list[float] = []
-    lengths: list[float] = []
+    seen = lost = 0
     for start in range(0, len(grey) - 1, START_EVERY):
-        found = cv2.goodFeaturesToTrack(grey[start], CORNERS, CORNER_QUALITY, CORNER_APART * side, mask=free[start])
+        sharp = free[start] & (cv2.cornerMinEigenVal(grey[start], 3) >= LEAST_CORNER)
+        found = cv2.goodFeaturesToTrack(grey[start], CORNERS, 1e-6, CORNER_APART * side, mask=sharp)
         if found is None:
             continue
         first = now = found.reshape(-1, 2)
-        alive, last = np.ones(len(now), bool), np.zeros(len(now))
+        alive = np.ones(len(now), bool)
         for t in range(start + 1, min(start + 1 + 2 * START_EVERY, len(grey))):
-            now, kept = _followed(grey[t - 1], grey[t], now, BACK_PX * side / 128)
+            now, kept, inside = _followed(grey[t - 1], grey[t], now, BACK_PX * side / 128)
             x, y = (np.clip(now[:, k], 0, grey[t].shape[1 - k] - 1).astype(int) for k in (0, 1))
-            alive &= kept & (free[t][y, x] > 0)
+            alive &= inside & (free[t][y, x] > 0)
+            lost += int((alive & ~kept).sum())
+            alive &= kept
             if not alive.any():
                 break
-            last[alive] = t - start
+            seen += int(alive.sum())
             moved = _as_cameras_say(first[alive], cameras, start, t)
             errors += (np.linalg.norm(now[alive] - moved, axis=-1) * 128 / side).tolist()
-        lengths += last.tolist()
-    return (float(np.mean(errors)) if errors else float("nan")), (float(np.mean(lengths)) if lengths else float("nan"))
+    length = min(seen / max(lost, 1), len(grey) - 1) if seen or lost else float("nan")
+    return (float(np.median(errors)) if errors else float("nan")), length
 
 
 def _followed(
     before: np.ndarray, after: np.ndarray, points: np.ndarray, back_px: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Points in the next frame, and whether each was found and comes back (Kalal et al. 2010)."""
-    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, points.reshape(-1, 1, 2).astype(np.float32), None)  # type: ignore[call-overload]
-    back, returned, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None)  # type: ignore[call-overload]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points in the next frame, whether each was found and comes back (Kalal et al. 2010), and is within the picture."""
+    window = (WINDOW_PX, WINDOW_PX)
+    there, found, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]
+        before, after, points.reshape(-1, 1, 2).astype(np.float32), None, winSize=window
+    )
+    back, returned, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, winSize=window)  # type: ignore[call-overload]
     there, back = there.reshape(-1, 2), back.reshape(-1, 2)
     near = np.linalg.norm(back - points, axis=-1) < back_px
     inside = (there >= 0).all(-1) & (there < before.shape[::-1]).all(-1)
-    return there, near & inside & (found.ravel() > 0) & (returned.ravel() > 0)
+    return there, near & (found.ravel() > 0) & (returned.ravel() > 0), inside
 
 
 def _as_cameras_say(points_px: np.ndarray, cameras: Cameras, a: int, b: int) -> np.ndarray:

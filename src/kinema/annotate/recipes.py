@@ -51,9 +51,10 @@ class Revision:
     least_s        shorter shots are left out; 16 frames at stride 4 of 30 a second take 2 s
     least_share    of the picture for the subjects, mean over 10 frames
     most_people    in each of them
+    least_motion   of the picture a second, by the joint that moves most; the caption may tell of more than the clip shows
     least_iou      of a person's drawn body with its mask, least_joints: share of the joints on it, in each frame
     least_animal_iou  of an animal's, in a segment of 10 frames
-    least_psnr_db  of an animal in its own colours, in a segment of 10 frames
+    least_psnr_db  of an animal in its own colours, in a segment of 10 frames; a coat with contrasts may have less
     least_frames   share of a subject's frames that must pass
     most_camera_px, least_track  of clips with animals: reprojection error (px of 128) and length of tracks (frames)
     """
@@ -62,7 +63,8 @@ class Revision:
     least_s: float = 2.0
     least_share: float = 0.02
     most_people: int = 5
-    least_iou: float = 0.7
+    least_motion: float = 0.12
+    least_iou: float = 0.75
     least_joints: float = 0.8
     least_animal_iou: float = 0.5
     least_psnr_db: float = 18.0
@@ -190,9 +192,10 @@ def clip_stages(recipe: Recipe, models: Models) -> tuple[Stage, ...]:
         Stage("sample", f"{who} 1", lambda c: looking.sample(c, see(), r.least_share, r.most_people), gpu=True),
         Stage("see", f"{who} 1", lambda c: looking.see(c, see()), gpu=True),
         Stage("place", "1", fits.place),
-        Stage("camera", "1", lambda c: fits.judge_camera(c, r.most_camera_px, r.least_track)),
+        Stage("motion", "1", lambda c: agreement.judge_motion(c, r.least_motion)),
+        Stage("camera", "2", lambda c: fits.judge_camera(c, r.most_camera_px, r.least_track)),
         Stage("animals", "1", fits.fit_animals),
-        Stage("agree", "1", lambda c: agreement.agree(c, *limits)),
+        Stage("agree", "2", lambda c: agreement.agree(c, *limits)),
         Stage("parts", "1", agreement.draw_parts),
         name,
     )

@@ -136,7 +136,7 @@ def track_errors(frames: np.ndarray, masks: np.ndarray, cameras: Cameras) -> tup
     errors: list[float] = []
     seen = lost = 0
     for start in range(0, len(grey) - 1, START_EVERY):
-        sharp = free[start] & (cv2.cornerMinEigenVal(grey[start], 3) >= LEAST_CORNER)
+        sharp = ((free[start] > 0) & (cv2.cornerMinEigenVal(grey[start], 3) >= LEAST_CORNER)).astype(np.uint8)
         found = cv2.goodFeaturesToTrack(grey[start], CORNERS, 1e-6, CORNER_APART * side, mask=sharp)
         if found is None:
             continue

@@ -18,8 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-import kinema.video
-from kinema.video import read_frames, write_video
+from kinema.video import X264, read_frames, write_video
 from kinema.watermark import find_watermark, marked
 
 Frames = list[np.ndarray]
@@ -46,7 +45,7 @@ def turned(frame: np.ndarray, degrees: float) -> np.ndarray:
 
 def compressed(frames: Frames, crf: int) -> Frames:
     with tempfile.TemporaryDirectory() as folder:
-        kinema.video.QUALITY_CRF = crf
+        X264["crf"] = str(crf)
         write_video(frames, Path(folder) / "clip.mp4", FPS)
         return list(read_frames(Path(folder) / "clip.mp4"))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kinema.types import Video
-from kinema.video import read_frames, write_video
+from kinema.video import X264, read_frames, write_video
 from kinema.watermark import NAMES, find_watermark, marked
 
 
@@ -28,7 +28,7 @@ def scene(frames: int = 12, size: tuple[int, int] = (160, 128), seed: int = 0) -
 def compressed(frames: list[np.ndarray], crf: int, path) -> list[np.ndarray]:
     """Through x264 at another quality than kinema's own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kinema.video.QUALITY_CRF", crf)
+        patch.setitem(X264, "crf", str(crf))
         write_video(frames, path, 8.0)
     return list(read_frames(path))
 

@@ -11,7 +11,7 @@ single person, and gives all joints in the picture the same noise and confidence
 iou       of the drawn body and its mask, over all frames, without the pixels that other subjects hide
 swaps_pc  per cent of pairs (hips to wrists, frame by frame) that lie nearer to each other's true place than to their own,
           in space after Procrustes
-limits_pc per cent of joints, frame by frame, that are turned beyond their range (`optimize/joint_limits.py`)
+limits_pc per cent of joints, frame by frame, that are turned beyond their range (`body/joint_limits.py`)
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from kinema.body.joint_limits import beyond_limits
 from kinema.body.model import joints
 from kinema.camera import project
 from kinema.evaluate.motion_metrics import acceleration_error_mm, root_aligned_mpjpe_mm
 from kinema.extract.camera_motion import camera_motion
 from kinema.extract.fitting import FitConfig, fit_bodies
 from kinema.extract.observation import Observation, Track
-from kinema.optimize.joint_limits import beyond_limits
 from kinema.render.control_maps import render_maps
 from kinema.types import BodyMotion, Cameras, Scene, Video
 from kinema.world.clip import WorldClip

@@ -22,6 +22,7 @@ def extract(
     camera: Annotated[Literal["static", "pan-zoom", "colmap"], arg(metavar="static|pan-zoom|colmap")] = "pan-zoom",
     regressor: Annotated[Path | None, option("FILE", "default: the shipped lifter")] = None,
     hands: Annotated[Path | None, option("FILE")] = None,
+    device: Annotated[str, arg(metavar="cpu|cuda")] = "cpu",
     models: Annotated[Path | None, option("DIR", "default: where kinema fetch puts them")] = None,
     fps: Annotated[float | None, option("F", "default: the video's")] = None,
     seconds: Annotated[float | None, option("S", "default: all of it")] = None,
@@ -45,6 +46,7 @@ def extract(
         camera: static; pan-zoom, which also finds that it stands; or colmap: it moves through space (kinema[sfm])
         regressor: a TorchScript file in NLF's layout from which the fit of people starts. Loading it runs the code in it
         hands: hands as HaMeR gives them, .npz or .json (docs/extract.md), to be put on the bodies
+        device: where bodies are fitted
         models: the folder with the four of public
         fps: frames a second of the scene
         seconds: from the first so many seconds of the video
@@ -54,6 +56,7 @@ def extract(
     import numpy as np
 
     from kinema.extract.extractor import extract as run
+    from kinema.extract.fitting import FitConfig
     from kinema.extract.hands import load_hands, with_hands
     from kinema.extract.observe import observe
     from kinema.extract.regressor import load_regressor
@@ -73,6 +76,7 @@ def extract(
             raise InputError(f"--{name}", f"is {value}", "a number above 0")
     if masks and perception != "mini":
         raise InputError("--masks", "and --perception are both given", "one of the two")
+    config = FitConfig(device=device)
     given_hands = load_hands(hands) if hands else None
     starts = load_regressor(regressor) if regressor else None
     nouns = [noun.strip() for noun in (objects or "").split(",") if noun.strip()]
@@ -88,7 +92,7 @@ def extract(
         seen = observe(clip, model) if given is None else of_masks(clip, given, nouns)
         if nouns and given is None and perception == "mini":
             seen = of_nouns(seen, nouns)
-        scene = run(clip, prompt, seen, regressor=starts, camera=camera)
+        scene = run(clip, prompt, seen, regressor=starts, config=config, camera=camera)
         if given_hands is not None:
             scene = with_hands(scene, given_hands)
     save_scene(scene, out)

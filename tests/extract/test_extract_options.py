@@ -47,8 +47,12 @@ def test_hands_and_a_regressor_from_the_command_line(tmp_path, capsys):
     assert agreed.any()
     assert np.abs(found.rotvec[:, 25:] - told[:4, 25:])[agreed].max() < 1e-3
     capsys.readouterr()
-    for option, words in (("--hands", "does not exist"), ("--regressor", "does not exist")):
-        gone = (option, tmp_path / "gone.npz")
+    wrong = (
+        ("--hands", tmp_path / "gone.npz", "does not exist"),
+        ("--regressor", tmp_path / "gone.npz", "does not exist"),
+    )
+    for option, value, words in (*wrong, ("--device", "gpu", "expected: cpu, or a GPU")):
+        gone = (option, value)
         assert words in refused(capsys, "extract", tmp_path / "a.mp4", "--out", tmp_path / "n.npz", *gone)
 
 

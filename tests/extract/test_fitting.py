@@ -4,13 +4,30 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.extract import errors, is_alone, true_observation
+from kinema.body.joint_limits import beyond_limits, joint_ranges
 from kinema.body.model import joints
 from kinema.camera import project
 from kinema.errors import InputError
+from kinema.extract import fitting
 from kinema.extract.camera_motion import camera_motion
-from kinema.extract.fitting import FitConfig, fit_bodies
+from kinema.extract.fit_terms import (
+    LIMIT_SIGMA_RAD,
+    Moves,
+    floor_energy,
+    limb_points,
+    limit_energy,
+    on_device,
+    outline_energy,
+    posed,
+    skin_in_cameras,
+    subject_energy,
+)
+from kinema.extract.fitting import QUICK, FitConfig, fit_bodies
+from kinema.extract.outline import find_outline
+from kinema.geometry import rotvec_to_rotmat
 from kinema.types import BodyMotion, Cameras, Video
 from kinema.world.sampler import World
 from tests.extract.scenes import cameras_for, dog, lifted_joints, seen, walker
@@ -143,3 +160,56 @@ def test_a_rendered_person_of_noisy_joints_is_found_with_its_outline():
     assert off["pa_mpjpe_mm"] < 60
     assert off["iou"] > 0.8
     assert off["swaps_pc"] < 1
+
+
+def test_what_is_beyond_a_range_costs_what_it_is():
+    rotvec = np.random.default_rng(0).normal(0, 1.2, (40, 22, 3)).astype(np.float32)
+    ranges = joint_ranges("human", 22)
+    angles = ranges.angles(rotvec)[:, 1:]
+    beyond = np.maximum(ranges.low[1:] - angles, 0) + np.maximum(angles - ranges.high[1:], 0)
+    found = limit_energy("human", rotvec_to_rotmat(torch.from_numpy(rotvec)))
+    assert float(found) == pytest.approx((beyond**2).sum() / LIMIT_SIGMA_RAD**2 / 2, rel=1e-4)
+
+
+def test_a_back_is_not_broken_for_its_keypoints():
+    broken = walker()
+    broken.rotvec[:, 3, 0] = -2.0
+    cameras = cameras_for([broken], azimuth=1.5)
+    (motion,), _ = fit_bodies(seen([broken], cameras).tracks, cameras, 8.0, cameras_known=True, config=QUICK)
+    assert np.degrees(beyond_limits(broken.rotvec, "human")[:, 3]).min() > 40
+    assert np.degrees(beyond_limits(motion.rotvec, "human")).max() < 4, "9 without the term"
+
+
+def test_no_term_of_a_fit_stays_behind_on_the_cpu(monkeypatch):
+    """The meta device stands for a GPU: torch refuses to mix it with the CPU."""
+    person = walker(3)
+    cameras = cameras_for([person])
+    begun = []
+    monkeypatch.setattr(fitting, "subject_energy", lambda *given: begun.append(given) or subject_energy(*given))
+    fit_bodies(seen([person], cameras).tracks, cameras, 8.0, cameras_known=True, config=FitConfig(1, 1, 0))
+    here, moves, body = begun[0]
+    seen_so = seen([person], cameras).tracks[0].masks
+    outline = find_outline("human", skin_in_cameras(here, body).detach(), seen_so, np.zeros_like(seen_so), cameras)
+    there = on_device(here, "meta")
+    moves = Moves.none(there)
+    body = posed(there, moves)
+    up = torch.zeros(3, device="meta")
+    energy = subject_energy(there, moves, body) + floor_energy(there, body, up, up[0])
+    energy = energy + limit_energy("human", body.local) + outline_energy(there, body, on_device(outline, "meta"))
+    energy.backward()
+    assert limb_points(there, body).device.type == "meta"
+    assert all(v.grad.device.type == "meta" for v in moves.variables())
+    with pytest.raises(RuntimeError, match="device"):
+        floor_energy(there, body, torch.zeros(3), up[0])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_fit_on_a_gpu_is_that_on_the_cpu():
+    person = walker()
+    cameras = cameras_for([person])
+    tracks = seen([person], cameras).tracks
+    one, other = (
+        fit_bodies(tracks, cameras, 8.0, cameras_known=True, config=FitConfig(device=device))[0][0]
+        for device in ("cpu", "cuda")
+    )
+    assert np.abs(joints(one) - joints(other)).max() < 0.02

@@ -54,6 +54,13 @@ def test_the_way_to_a_shifted_mask_is_found(person):
     assert shift_px == pytest.approx(3, abs=0.5)
 
 
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_a_mask_of_all_or_nothing_says_nothing(person, everywhere):
+    vertices, mask, cameras = person
+    _, weights = away_px(vertices, np.full_like(mask, everywhere), cameras)
+    assert not weights.any()
+
+
 def test_where_another_is_in_front_an_outline_says_nothing(person):
     vertices, mask, cameras = person
     others = np.zeros_like(mask)

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from kinema.body.gaits import gait
+from kinema.body.joint_limits import beyond_limits, swing_twist
 from kinema.body.model import joints, load_body
 from kinema.body.skeleton import HUMAN_JOINTS
 from kinema.motion_io import load_motion
 from kinema.motion_io.capture import load_capture
 from kinema.optimize import order_faults
 from kinema.optimize.diagnosis import KINDS, diagnose, plot_diagnosis
-from kinema.optimize.joint_limits import beyond_limits, swing_twist
 from kinema.optimize.lengthen import resample
 from kinema.optimize.perturbations import Perturbation, frame_order
 from kinema.types import BodyMotion

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kinema.body.joint_limits import beyond_limits
 from kinema.body.model import joints, load_body
 from kinema.body.skeleton import PART_IDS
 from kinema.camera import fixed_cameras, project
 from kinema.errors import InputError
 from kinema.motion_io import load_motion
-from kinema.optimize.joint_limits import beyond_limits
 from kinema.optimize.pose_solver import make_rig, part_centres
 from kinema.optimize.target_pose import target_from_sketch
 from kinema.sketch import Sketch, SketchedPart

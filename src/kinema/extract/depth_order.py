@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from scipy.ndimage import uniform_filter1d
 from torch import Tensor
 
-from kinema.extract.lifter import LIFTED_PARENTS
+from kinema.extract.lifter import CPU, LIFTED_PARENTS
 from kinema.render.rasterizer import rasterize
 from kinema.render.shot import make_shot
 from kinema.types import BodyMotion, Cameras, Scene, Subject
@@ -38,7 +38,7 @@ VOTE_SPAN = 2
 
 
 @cache
-def bone_points(category: str) -> Tensor:
+def bone_points(category: str, device: torch.device = CPU) -> Tensor:
     """[P,J] weights of the joints whose mean is a point inside of a limb."""
     parents = LIFTED_PARENTS[category]
     bones = [(j, above) for j, above in enumerate(parents) if above >= 0]
@@ -47,7 +47,7 @@ def bone_points(category: str) -> Tensor:
         for k, share in enumerate(BONE_SHARES):
             weights[row * len(BONE_SHARES) + k, joint] = share
             weights[row * len(BONE_SHARES) + k, above] = 1 - share
-    return weights
+    return weights.to(device)
 
 
 @dataclass(frozen=True)

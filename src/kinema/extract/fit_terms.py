@@ -11,17 +11,21 @@ standard deviations below, so that terms add up as negative log likelihoods.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
+from typing import TypeVar
 
+import numpy as np
+import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from kinema.body.joint_limits import joint_ranges
 from kinema.body.model import forward_kinematics
 from kinema.body.skeleton import JOINT_PARTS, PARTS
 from kinema.extract.depth_order import Hidden, bone_points
-from kinema.extract.lifter import LIFTED_PARENTS, Lifter, shipped_lifter
+from kinema.extract.lifter import CPU, LIFTED_PARENTS, shipped_lifter
 from kinema.extract.outline import Outline, skin
 from kinema.geometry import rotvec_to_rotmat
 from kinema.types import Category
@@ -44,6 +48,8 @@ RAY_SIGMA, DEPTH_SIGMA, DEPTH_STEP_SIGMA = 0.03, 0.05, 0.03
 """The root's place: across (in rays), and the logarithm of its depth, as a whole and from frame to frame."""
 LOOSE_DEPTH = 0.1**0.5
 """Of a frame's depth against the clip's mean: this share of the weight of the whole."""
+LIMIT_SIGMA_RAD = 0.05
+"""Beyond the range of a joint."""
 BETA_SIGMA = 0.4
 ACCELERATION_SIGMA_M_S2 = 10.0
 PITCH_SIGMA_RAD = 0.06
@@ -92,6 +98,10 @@ class Evidence:
     fps: float
     pixel_sigma: float = PIXEL_SIGMA_SHARE
 
+    @property
+    def device(self) -> torch.device:
+        return self.rays.device
+
 
 @dataclass
 class Moves:
@@ -113,14 +123,15 @@ class Moves:
     def none(evidence: Evidence) -> Moves:
         frames, joints = evidence.confidence.shape
         shapes = ((joints, frames, 3), (frames, 2), (frames,), (len(evidence.betas),))
-        turns, place, depth, betas = (torch.zeros(shape, requires_grad=True) for shape in shapes)
+        turns, place, depth, betas = (torch.zeros(s, requires_grad=True, device=evidence.device) for s in shapes)
         rate = 8.0 / evidence.fps
-        size = torch.eye(frames).expand(joints, -1, -1) / evidence.pose_sigma.permute(1, 2, 0)
-        steps = torch.eye(frames).diff(dim=0).expand(joints, -1, -1) / (POSE_STEP_SIGMA_RAD * rate)
+        one = torch.eye(frames, device=evidence.device)
+        size = one.expand(joints, -1, -1) / evidence.pose_sigma.permute(1, 2, 0)
+        steps = one.diff(dim=0).expand(joints, -1, -1) / (POSE_STEP_SIGMA_RAD * rate)
         # A depth that is off is off in all frames: the whole counts once, its changes by themselves.
-        mean = torch.full((1, frames), 1 / frames) / DEPTH_SIGMA
-        each = (torch.eye(frames) - 1 / frames) * LOOSE_DEPTH / DEPTH_SIGMA
-        depth_steps = torch.eye(frames).diff(dim=0) / (DEPTH_STEP_SIGMA * rate)
+        mean = one.mean(0, keepdim=True) / DEPTH_SIGMA
+        each = (one - 1 / frames) * LOOSE_DEPTH / DEPTH_SIGMA
+        depth_steps = one.diff(dim=0) / (DEPTH_STEP_SIGMA * rate)
         spreads = _spread(torch.cat([size, steps], 1)), _spread(torch.cat([mean, each, depth_steps]))
         return Moves(turns, place, depth, betas, *spreads)
 
@@ -132,7 +143,9 @@ def _spread(residuals: Tensor) -> Tensor:
     """Rows [...,N,T] whose products with a sequence [T] are residuals of variance 1 -> [...,T,T] that times T independent
     numbers is such a sequence."""
     upper = torch.linalg.cholesky(residuals.mT @ residuals).mT
-    return torch.linalg.solve_triangular(upper, torch.eye(upper.shape[-1]).expand_as(upper), upper=True)
+    return torch.linalg.solve_triangular(
+        upper, torch.eye(upper.shape[-1], device=upper.device).expand_as(upper), upper=True
+    )
 
 
 @dataclass(frozen=True)
@@ -147,21 +160,29 @@ class Posed:
     turned: Tensor
 
 
-def posed(evidence: Evidence, moves: Moves, lifter: Lifter | None = None) -> Posed:
+Terms = TypeVar("Terms", Evidence, Posed, Hidden, Outline)
+
+
+def on_device(terms: Terms, device: str) -> Terms:
+    """The same with its tensors on another device."""
+    tensors = {f.name: getattr(terms, f.name) for f in fields(terms) if isinstance(getattr(terms, f.name), Tensor)}
+    return replace(terms, **{name: tensor.to(device) for name, tensor in tensors.items()})
+
+
+def posed(evidence: Evidence, moves: Moves) -> Posed:
     """Where the variables put a subject."""
-    lifter = lifter or shipped_lifter(evidence.category)
     local = evidence.local @ rotvec_to_rotmat((moves.spread_turns @ moves.turns).transpose(0, 1))
     start = evidence.root_m
     depth = start[:, 2:] * (moves.spread_depth @ moves.depth[:, None]).exp()
     root = torch.cat([start[:, :2] / start[:, 2:] + moves.place * RAY_SIGMA, torch.ones_like(depth)], -1) * depth
     betas = evidence.betas + moves.betas * evidence.betas_sigma
-    bones = lifter.bones_of(betas).expand(len(root), -1, -1)
+    bones = shipped_lifter(evidence.category, evidence.device).bones_of(betas).expand(len(root), -1, -1)
     points, turned = forward_kinematics(local, bones, root, LIFTED_PARENTS[evidence.category])
     return Posed(local, root, betas, points, turned)
 
 
 @cache
-def limb_middles(category: str) -> tuple[list[int], Tensor]:
+def limb_middles(category: str, device: torch.device = CPU) -> tuple[list[int], Tensor]:
     """Part ids of the limbs [P], and the weights [P,J] of the joints whose mean is about the middle of that part: that of
     the bones in it."""
     parents, parts = LIFTED_PARENTS[category], JOINT_PARTS[category]
@@ -172,19 +193,19 @@ def limb_middles(category: str) -> tuple[list[int], Tensor]:
             weights[limbs.index(parts[above]), [joint, above]] += 0.5
     held = weights.sum(1) > 0
     kept = [int(part) for part, any_bone in zip(limbs, held, strict=True) if any_bone]
-    return kept, weights[held] / weights[held].sum(1, keepdim=True)
+    return kept, (weights[held] / weights[held].sum(1, keepdim=True)).to(device)
 
 
 def limb_points(evidence: Evidence, body: Posed) -> Tensor:
     """[T,P,3] points inside of the limbs (`depth_order.bone_points`), in each frame's camera."""
-    points = bone_points(evidence.category) @ body.points
+    points = bone_points(evidence.category, evidence.device) @ body.points
     return points @ evidence.turn.mT + evidence.move[:, None]
 
 
 def reprojection(evidence: Evidence, points: Tensor) -> Tensor:
     """[T,J+P] distance of projected joints and limb middles from where they were seen, as a share of the picture's longer
     side."""
-    points = torch.cat([points, limb_middles(evidence.category)[1] @ points], 1)
+    points = torch.cat([points, limb_middles(evidence.category, evidence.device)[1] @ points], 1)
     seen = (evidence.turn[:, None] @ points[..., None])[..., 0] + evidence.move[:, None]
     away = seen[..., :2] / seen[..., 2:].clamp_min(0.1) - torch.cat([evidence.rays, evidence.middle_rays], 1)
     return (away.square().sum(-1) + 1e-12).sqrt() * evidence.focal_share[:, None]
@@ -202,7 +223,7 @@ def measured(evidence: Evidence, body: Posed) -> Evidence:
 
 def skin_in_cameras(evidence: Evidence, body: Posed) -> Tensor:
     """[T,V,3] vertices of the built-in body in each frame's camera, metres."""
-    vertices = skin(evidence.category).vertices(body.turned, body.points, body.betas)
+    vertices = skin(evidence.category, evidence.device).vertices(body.turned, body.points, body.betas)
     return vertices @ evidence.turn.mT + evidence.move[:, None]
 
 
@@ -239,6 +260,32 @@ def floor_energy(evidence: Evidence, body: Posed, up: Tensor, height_m: Tensor) 
     standing = geman_mcclure((lowest / FLOOR_SIGMA_M).square(), FLOOR_REACH_M / FLOOR_SIGMA_M)
     below = (torch.relu(-lowest) / FLOOR_SIGMA_M).square()
     return (weight * (standing + below)).sum() / 2
+
+
+def limit_energy(category: Category, local: Float[Tensor, "T J 3 3"]) -> Tensor:
+    """What it costs that joints are turned beyond their ranges (`body.joint_limits`), by swing and twist."""
+    low, high, along, mirror = _ranges(category, local.device)
+    quat = roma.rotmat_to_unitquat(local[:, 1:])  # the root turns freely
+    vector, scalar = quat[..., :3] * mirror, quat[..., 3:]
+    about = (vector * along).sum(-1, keepdim=True)
+    twist = 2 * torch.atan2(about, scalar)
+    twist = twist - 2 * torch.pi * (twist / (2 * torch.pi)).round()
+    # The twist taken out of the whole leaves a quaternion whose scalar is `rest`.
+    rest = (about.square() + scalar.square() + 1e-12).sqrt()
+    across = vector - about * along
+    across = (scalar * across - about * torch.linalg.cross(across, along.expand_as(across))) / rest
+    length = (across.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+    angles = twist * along + 2 * torch.atan2(length, rest) * across / length
+    return ((torch.relu(low - angles) + torch.relu(angles - high)) / LIMIT_SIGMA_RAD).square().sum() / 2
+
+
+@cache
+def _ranges(category: Category, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of the joints but the root: low, high [J-1,3] rad; the bone's axis and the mirror as vectors [J-1,3]."""
+    known = joint_ranges(category, len(LIFTED_PARENTS[category]))
+    arrays = known.low, known.high, np.eye(3)[known.axis], known.mirror
+    low, high, along, mirror = (torch.from_numpy(a[1:]).to(device, torch.float32) for a in arrays)
+    return low, high, along, mirror
 
 
 def depth_energy(evidence: list[Evidence], bodies: list[Posed]) -> Tensor:

@@ -32,7 +32,9 @@ from kinema.extract.fit_terms import (
     held,
     limb_middles,
     limb_points,
+    limit_energy,
     measured,
+    on_device,
     order_energy,
     outline_energy,
     posed,
@@ -59,11 +61,22 @@ PART_CONFIDENCE = 0.5
 
 @dataclass(frozen=True)
 class FitConfig:
-    """steps: L-BFGS iterations; outline_rounds: how often the outline is looked at anew, with half as many each."""
+    """steps: L-BFGS iterations; outline_rounds: how often the outline is looked at anew, with half as many each;
+    device: where bodies are fitted, the CPU or a GPU of torch's."""
 
     steps: int = 40
     history: int = 20
     outline_rounds: int = 3
+    device: str = "cpu"
+
+    def __post_init__(self):
+        try:
+            torch.zeros(1, device=self.device).cpu()
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            why = str(error).split("\n")[0]
+            raise InputError(
+                "device", f"is {self.device!r} ({why})", "cpu, or a GPU of torch's, such as cuda"
+            ) from error
 
 
 THOROUGH = FitConfig()
@@ -111,7 +124,7 @@ def fit_bodies(
     if cameras_known:
         up = torch.from_numpy(first[:3, 1].astype(np.float32))
         height = float(-(first[:3, :3].T @ first[:3, 3])[1])
-        bodies, _, _ = _solve(evidence, views, lambda pitch: up, 0.0, height, config)
+        bodies, _, _ = _solve(evidence, views, lambda pitch: up.to(pitch.device), 0.0, height, config)
         T_world_first = np.linalg.inv(first)
     else:
         sure = np.array([float(e.confidence.sum()) for e in evidence]) + 1e-6
@@ -242,9 +255,10 @@ def _solve(
     Once the bodies are where their joints were seen, how good these are is known, who hides whom is found, and outlines
     are compared, a few times over.
     """
+    evidence = [on_device(e, config.device) for e in evidence]
     moves = [Moves.none(e) for e in evidence]
-    shared = torch.zeros(2, requires_grad=True)
-    start_m = _standing_height(evidence, moves, up_of(torch.tensor(pitch))) if height_m is None else height_m
+    shared = torch.zeros(2, requires_grad=True, device=config.device)
+    start_m = _standing_height(evidence, moves, up_of(shared.new_tensor(pitch))) if height_m is None else height_m
     variables = [v for m in moves for v in m.variables()] + ([shared] if height_m is None else [])
 
     def at() -> tuple[Tensor, Tensor]:
@@ -257,6 +271,7 @@ def _solve(
         total = depth_energy(evidence, bodies) + shared.square().sum() / 2
         for e, m, b in zip(evidence, moves, bodies, strict=True):
             total = total + subject_energy(e, m, b) + floor_energy(e, b, up, height)
+            total = total + limit_energy(e.category, b.local)
         if hidden:
             depths = [limb_points(e, b)[..., 2] for e, b in zip(evidence, bodies, strict=True)]
             total = total + order_energy(hidden, depths)
@@ -273,7 +288,7 @@ def _solve(
     points_px = [
         _pixels(e, limb_points(e, b), m.shape[1:]) for e, b, m in zip(evidence, now(), views.masks, strict=True)
     ]
-    hidden = find_hidden(points_px, views.masks)
+    hidden = [on_device(h, config.device) for h in find_hidden(points_px, views.masks)]
     for _ in range(max(config.outline_rounds, bool(hidden))):
         outlines = []
         if config.outline_rounds:
@@ -284,7 +299,7 @@ def _solve(
         _minimise(lambda found=outlines: energy(hidden, found), variables, config.steps // 2, config.history)
     with torch.no_grad():
         now_pitch, height = (float(v) for v in at())
-        return now(), now_pitch, height
+        return [on_device(b, "cpu") for b in now()], now_pitch, height
 
 
 def _minimise(energy: Callable[[], Tensor], variables: list[Tensor], steps: int, history: int) -> None:
@@ -304,7 +319,7 @@ def _pixels(evidence: Evidence, points: Tensor, hw: tuple[int, ...]) -> np.ndarr
     """[T,P,3] in each frame's camera -> [T,P,2] pixels; the principal point is the picture's middle."""
     rays = points[..., :2] / points[..., 2:].clamp_min(0.1)
     focal = evidence.focal_share[:, None, None] * max(hw)
-    return (rays * focal).double().numpy() + np.array([hw[1] / 2, hw[0] / 2])
+    return (rays * focal).double().cpu().numpy() + np.array([hw[1] / 2, hw[0] / 2])
 
 
 @torch.no_grad()

@@ -34,6 +34,7 @@ MEAN_EXTENT_M = {"human": 0.55, "animal": 0.45}
 """Root mean square distance of the joints from their middle, about: what depth is measured against."""
 _SMALLEST = 1e-3
 """A subject's extent in rays is never taken as smaller."""
+CPU = torch.device("cpu")
 _KERNEL = 3
 """Frames that the convolution of a block sees."""
 
@@ -204,7 +205,7 @@ def load_lifter(path: str | Path) -> Lifter:
 
 
 @cache
-def shipped_lifter(category: Category) -> Lifter:
+def shipped_lifter(category: Category, device: torch.device = CPU) -> Lifter:
     """The shipped lifter of a category, read once; whoever asks first, its tensors can be fitted through."""
     with torch.inference_mode(False):
-        return load_lifter(WEIGHTS[category])
+        return load_lifter(WEIGHTS[category]).to(device)

@@ -22,7 +22,7 @@ from torch import Tensor
 from kinema.body.model import load_body
 from kinema.body.skeleton import PARENTS
 from kinema.body.skinning import SkinnedBody
-from kinema.extract.lifter import LIFTED_BETAS, LIFTED_PARENTS
+from kinema.extract.lifter import CPU, LIFTED_BETAS, LIFTED_PARENTS
 from kinema.render.rasterizer import Mesh, rasterize_surface
 from kinema.types import Cameras
 
@@ -57,7 +57,7 @@ class Skin:
 
 
 @cache
-def skin(category: str) -> Skin:
+def skin(category: str, device: torch.device = CPU) -> Skin:
     """The skin of a category's built-in body, read once."""
     body = load_body("human" if category == "human" else "animal", detail="low")
     assert isinstance(body, SkinnedBody)
@@ -70,7 +70,7 @@ def skin(category: str) -> Skin:
     np.add.at(weights, (np.arange(len(weights))[:, None], carrier[body.weight_joints]), body.weights)
     arrays = (body.template, body.shape_dirs[..., :betas], body.joint_template[:lifted],
               body.joint_shape_dirs[:lifted, :, :betas], weights)  # fmt: skip
-    template, dirs, at_rest, joint_dirs, shares = (torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
+    template, dirs, at_rest, joint_dirs, shares = (torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays)
     return Skin(template, dirs, at_rest, joint_dirs, shares, body.faces)
 
 
@@ -89,7 +89,7 @@ class Outline:
     def away(self, vertices: Tensor) -> Tensor:
         """[T,K] how far the points are from where they should be, across the rim, in rays. vertices [T,V,3] in each
         frame's camera."""
-        frames = torch.arange(len(vertices))[:, None, None]
+        frames = torch.arange(len(vertices), device=vertices.device)[:, None, None]
         points = (vertices[frames, self.corners] * self.shares[..., None]).sum(2)
         rays = points[..., :2] / points[..., 2:].clamp_min(0.1)
         return ((rays - self.rays) * self.across).sum(-1)
@@ -105,10 +105,11 @@ def find_outline(
     """Where the outline of a body whose vertices [T,V,3] are given in each frame's camera differs from that of its mask.
 
     others  where another subject is seen: the mask's rim is no rim of the body there
+    The answer is on the device of the vertices.
     """
     small = _drawn_at(cameras)
     faces = skin(category).faces
-    mesh = Mesh(vertices.numpy(), faces, np.ones(vertices.shape[1], np.uint8), 1)
+    mesh = Mesh(vertices.cpu().numpy(), faces, np.ones(vertices.shape[1], np.uint8), 1)
     drawn = rasterize_surface([mesh], small)
     size = (small.image_hw[1], small.image_hw[0])
     found = []
@@ -128,9 +129,11 @@ def find_outline(
     rays = (goal[..., ::-1] - small.K[:, None, :2, 2]) / small.K[:, None, [0, 1], [0, 1]]
     shares = np.where(weights[..., None] > 0, drawn.weights[each, at[..., 0], at[..., 1]], 0)
     return Outline(
-        torch.from_numpy(drawn.faces[np.maximum(face_ids, 0)].astype(np.int64)),
-        torch.from_numpy(shares),
-        *(torch.from_numpy(v.astype(np.float32)) for v in (rays, across[..., ::-1].copy(), weights)),
+        torch.from_numpy(drawn.faces[np.maximum(face_ids, 0)].astype(np.int64)).to(vertices.device),
+        *(
+            torch.from_numpy(v.astype(np.float32)).to(vertices.device)
+            for v in (shares, rays, across[..., ::-1], weights)
+        ),
     )
 
 
@@ -157,7 +160,7 @@ Rim = tuple[np.ndarray, np.ndarray, np.ndarray]
 def _rim_points(drawn: np.ndarray, seen: np.ndarray, foreign: np.ndarray) -> Rim:
     """Rows and columns [K,2] of drawn pixels, where they should be [K,2], and the directions [K,2] that count."""
     nothing = np.zeros((0, 2), int), np.zeros((0, 2)), np.zeros((0, 2))
-    if min(drawn.sum(), seen.sum()) < LEAST_MASK_PX:
+    if min(drawn.sum(), seen.sum(), (~seen).sum()) < LEAST_MASK_PX:
         return nothing
     free = _free(foreign)
     signed = np.where(seen, 0.5 - _distance(seen), _distance(~seen) - 0.5)

@@ -3,7 +3,7 @@
 The faults are looked for in an order in which one does not hide or feign another: repeated frames are set aside, frames
 in the wrong order are put right, exchanged sides and jumps are marked, and only what lies between jumps is measured for
 jitter and sliding feet. Thresholds, each with its source, are beside their measures in `order_faults`,
-`continuity_faults`, `contacts` and `joint_limits`.
+`continuity_faults`, `contacts` and `body.joint_limits`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float
 
+from kinema.body.joint_limits import beyond_limits
 from kinema.body.model import BodyModel, body_for, joints
 from kinema.body.skeleton import BODY_JOINT_COUNT, JOINTS
-from kinema.optimize import contacts, continuity_faults, joint_limits, order_faults
+from kinema.optimize import contacts, continuity_faults, order_faults
 from kinema.optimize.diagnosis_plot import figure_text, plot_diagnosis
 from kinema.types import BodyMotion
 
@@ -237,7 +238,7 @@ def _judge_floor(points, heights, pieces: list[np.ndarray], report: _Report) -> 
 
 def _judge_limits(report: _Report) -> None:
     motion = report.motion
-    beyond = np.rad2deg(joint_limits.beyond_limits(motion.rotvec, motion.category))
+    beyond = np.rad2deg(beyond_limits(motion.rotvec, motion.category))
     for j in np.flatnonzero(beyond.max(0) > LIMIT_TOLERANCE_DEG).tolist():
         name = JOINTS[motion.category][j].replace("_", " ")
         report.add("joint_limit", beyond[:, j] > LIMIT_TOLERANCE_DEG, [j], beyond[:, j].max(),

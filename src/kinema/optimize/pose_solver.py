@@ -9,18 +9,18 @@ weights of its vertices (SMPL, Loper et al. 2015, equation 2).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
 from jaxtyping import Float
 
+from kinema.body.joint_limits import JointRanges, joint_ranges
 from kinema.body.model import load_body
 from kinema.body.skeleton import BODY_JOINT_COUNT, JOINT_PARTS, JOINTS, PARENTS
 from kinema.body.skinning import SkinnedBody
 from kinema.optimize.contacts import LEGS, feet_down, standing_heights
-from kinema.optimize.joint_limits import ANIMAL_LIMIT_DEG, HUMAN_LIMITS_DEG, swing_twist
-from kinema.types import BodyMotion
+from kinema.types import BodyMotion, Category
 
 PIXEL_SIGMA = 0.002
 """What counts as hitting a point: this share of the picture's longer side."""
@@ -70,7 +70,7 @@ class Rig:
     share [N,J] c_j, moment [N,J,3] m_j (metres) as above; of parts first, then of the free joints themselves
     """
 
-    category: str
+    category: Category
     bones: Float[np.ndarray, "J 3"]
     share: Float[np.ndarray, "N J"]
     moment: Float[np.ndarray, "N J 3"]
@@ -285,52 +285,34 @@ class _Problem:
 
 @dataclass(frozen=True)
 class _Limits:
-    """Ranges of swing and twist [F,3] rad, widened to the present pose; the bone's axis and the mirror of every joint."""
+    """Ranges of swing and twist, widened to the present pose."""
 
-    low: np.ndarray
-    high: np.ndarray
-    axis: np.ndarray
-    mirror: np.ndarray
+    ranges: JointRanges
 
     @staticmethod
-    def of(category: str, local: np.ndarray) -> _Limits:
-        free = free_joints(category)
-        low, high = np.full((free, 3), -np.inf), np.full((free, 3), np.inf)
-        axis, mirror = np.zeros(free, int), np.ones((free, 3))
-        for j, name in enumerate(JOINTS[category][:free]):
-            side, _, joint = name.rpartition("_")
-            if category == "human" and joint in HUMAN_LIMITS_DEG:
-                bone, *ranges = HUMAN_LIMITS_DEG[joint]
-                low[j], high[j] = np.deg2rad(np.array(ranges).T)
-                axis[j] = "xyz".index(bone)
-                mirror[j] = (1, -1, -1) if side == "right" else (1, 1, 1)
-            elif category == "animal" and j > 0:
-                low[j], high[j] = -np.deg2rad(ANIMAL_LIMIT_DEG), np.deg2rad(ANIMAL_LIMIT_DEG)
-        open_limits = _Limits(low, high, axis, mirror)
-        now = open_limits.angles(local[None])[0]
-        return _Limits(np.minimum(low, now), np.maximum(high, now), axis, mirror)
+    def of(category: Category, local: np.ndarray) -> _Limits:
+        known = joint_ranges(category, free_joints(category))
+        now = _Limits(known).angles(local[None])[0]
+        return _Limits(replace(known, low=np.minimum(known.low, now), high=np.maximum(known.high, now)))
 
     def angles(self, local: np.ndarray) -> np.ndarray:
         """[B,>=F,3,3] -> [B,F,3] rad, as on the left side."""
         from scipy.spatial.transform import Rotation
 
-        free = len(self.axis)
-        turns = Rotation.from_matrix(local[:, :free].reshape(-1, 3, 3)).as_rotvec().reshape(-1, free, 3) * self.mirror
-        found = np.empty_like(turns)
-        for axis in np.unique(self.axis):
-            own = self.axis == axis
-            found[:, own] = swing_twist(turns[:, own], int(axis))
-        return found
+        free = len(self.ranges.axis)
+        return self.ranges.angles(
+            Rotation.from_matrix(local[:, :free].reshape(-1, 3, 3)).as_rotvec().reshape(-1, free, 3)
+        )
 
     def weigh(self, local: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What exceeds the ranges [3F], and its derivatives by differences [3F,3F+3]."""
         from scipy.spatial.transform import Rotation
 
-        free, small = len(self.axis), 1e-4
+        free, small = len(self.ranges.axis), 1e-4
         tilts = Rotation.from_rotvec(small * np.eye(3)).as_matrix()
         turned = np.concatenate([local[None, :free], local[None, :free] @ tilts[:, None]])
         angles = self.angles(turned)
-        over = angles[0] - np.clip(angles[0], self.low, self.high)
+        over = angles[0] - np.clip(angles[0], self.ranges.low, self.ranges.high)
         change = (angles[1:] - angles[0]) / small
         change[np.abs(change) > 10] = 0  # where an angle wraps round
         slope = np.zeros((free, 3, free, 3))

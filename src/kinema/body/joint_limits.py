@@ -9,10 +9,14 @@ neighbouring joints, and dancers and gymnasts go further than patients.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from kinema.body.skeleton import BODY_JOINTS, JOINTS
+from kinema.types import Category
 
 Range = tuple[float, float]
 
@@ -39,24 +43,53 @@ ANIMAL_LIMIT_DEG = 140.0
 found. A sitting dog folds its hocks by up to 135."""
 
 
-def beyond_limits(rotvec: Float[np.ndarray, "T J 3"], category: str) -> Float[np.ndarray, "T J"]:
+@dataclass(frozen=True)
+class JointRanges:
+    """Of J joints: low and high [J,3] rad of the angles that `swing_twist` gives of them, infinite where there is no range;
+    the bone's axis [J] (0-2); mirror [J,3], by which a rotation vector becomes one of the left side."""
+
+    low: Float[np.ndarray, "J 3"]
+    high: Float[np.ndarray, "J 3"]
+    axis: Int[np.ndarray, " J"]
+    mirror: Float[np.ndarray, "J 3"]
+
+    def angles(self, rotvec: Float[np.ndarray, "... J 3"]) -> Float[np.ndarray, "... J 3"]:
+        """rad, as on the left side."""
+        turns = np.asarray(rotvec, float) * self.mirror
+        found = np.empty_like(turns)
+        for axis in np.unique(self.axis):
+            own = self.axis == axis
+            found[..., own, :] = swing_twist(turns[..., own, :], int(axis))
+        return found
+
+
+@cache
+def joint_ranges(category: Category, joints: int) -> JointRanges:
+    """Of the first `joints` of a category. An animal's are of all axes together, and stand here for each."""
+    low, high = np.full((joints, 3), -np.inf), np.full((joints, 3), np.inf)
+    axis, mirror = np.zeros(joints, int), np.ones((joints, 3))
+    for j, name in enumerate(JOINTS[category][:joints]):
+        side, _, joint = name.rpartition("_")
+        if category == "animal" and j > 0:
+            low[j], high[j] = -np.deg2rad(ANIMAL_LIMIT_DEG), np.deg2rad(ANIMAL_LIMIT_DEG)
+        elif category == "human" and j < len(BODY_JOINTS) and joint in HUMAN_LIMITS_DEG:
+            bone, *ranges = HUMAN_LIMITS_DEG[joint]
+            low[j], high[j] = np.deg2rad(np.array(ranges).T)
+            axis[j] = "xyz".index(bone)
+            mirror[j] = (1, -1, -1) if side == "right" else (1, 1, 1)
+    return JointRanges(low, high, axis, mirror)
+
+
+def beyond_limits(rotvec: Float[np.ndarray, "T J 3"], category: Category) -> Float[np.ndarray, "T J"]:
     """[T,J] rad by which a joint's rotation exceeds its range; 0 within it and for joints without one."""
-    excess = np.zeros(rotvec.shape[:2])
     if category == "animal":
         # What is given may wind round more than once: |angle| modulo a turn.
         angle = np.linalg.norm(_shortest(np.asarray(rotvec, float)), axis=-1)
-        excess[:, 1:] = np.maximum(angle[:, 1:] - np.deg2rad(ANIMAL_LIMIT_DEG), 0)
-        return excess
-    for j, name in enumerate(JOINTS[category][: len(BODY_JOINTS)]):
-        side, _, joint = name.rpartition("_")
-        if joint not in HUMAN_LIMITS_DEG:
-            continue
-        bone, *ranges = HUMAN_LIMITS_DEG[joint]
-        mirror = np.array([1, -1, -1]) if side == "right" else 1
-        angles = swing_twist(np.asarray(rotvec[:, j], float) * mirror, "xyz".index(bone))
-        low, high = np.deg2rad(np.array(ranges).T)
-        excess[:, j] = np.maximum(np.maximum(low - angles, angles - high), 0).max(-1)
-    return excess
+        angle[:, 0] = 0
+        return np.maximum(angle - np.deg2rad(ANIMAL_LIMIT_DEG), 0)
+    ranges = joint_ranges(category, rotvec.shape[1])
+    angles = ranges.angles(rotvec)
+    return np.maximum(np.maximum(ranges.low - angles, angles - ranges.high), 0).max(-1)
 
 
 def swing_twist(rotvec: Float[np.ndarray, "... 3"], axis: int) -> Float[np.ndarray, "... 3"]:

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.extract import in_camera, procrustes_mm
+from extract import in_camera, procrustes_mm
 from kinema.annotate import agreement, cuts, fits
 from kinema.annotate.captions import RuleJudge
 from kinema.annotate.looking import sampled

@@ -161,10 +161,8 @@ def _followed(
     before: np.ndarray, after: np.ndarray, points: np.ndarray, back_px: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points in the next frame, whether each was found and comes back (Kalal et al. 2010), and is within the picture."""
-    window = (WINDOW_PX, WINDOW_PX)
-    there, found, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]
-        before, after, points.reshape(-1, 1, 2).astype(np.float32), None, winSize=window
-    )
+    window, here = (WINDOW_PX, WINDOW_PX), points.reshape(-1, 1, 2).astype(np.float32)
+    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, here, None, winSize=window)  # type: ignore[call-overload]
     back, returned, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, winSize=window)  # type: ignore[call-overload]
     there, back = there.reshape(-1, 2), back.reshape(-1, 2)
     near = np.linalg.norm(back - points, axis=-1) < back_px

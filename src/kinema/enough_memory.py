@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, get_args
 
 from kinema.errors import InputError
@@ -147,7 +148,8 @@ def what_fits(preset: Preset | ClipPreset, job: Job, free: Free) -> list[str]:
     from kinema.reinforce.memory_estimate import expected
 
     on_gpu = free.gpu is not None
-    memories: tuple[Memory, ...] = ("balanced", "low") if on_gpu else ("fast",)
+    quantised: tuple[Memory, ...] = ("int8",) if find_spec("torchao") else ()
+    memories: tuple[Memory, ...] = ("balanced", *quantised, "low") if on_gpu else ("fast",)  # from quick to slow
     for memory in memories:
         if memory != preset.memory and free.holds(expected(job, memory, on_gpu)):
             return [f"--memory {memory}"]

@@ -46,16 +46,24 @@ async def visitor(client: httpx.AsyncClient, number: int, until: float, took: li
         await asyncio.sleep(max(0.0, 1.0 - (time.perf_counter() - began)))
 
 
+async def upload(client: httpx.AsyncClient, name: str, content: bytes) -> dict[str, object]:
+    """A file, as a call takes it."""
+    sent = await client.post("/gradio_api/upload", files={"files": (name, content)})
+    return {"path": sent.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+
 async def job(client: httpx.AsyncClient, number: int, errors: list[str]) -> None:
     """One picture by one captured clip, from the queue to the video."""
-    config = (await client.get("/config")).json()
-    function = next(d["id"] for d in config["dependencies"] if d["api_name"] == "animate_picture")
-    files = []
-    for name in ("dancer.png", "punch.npz"):
-        sent = await client.post("/gradio_api/upload", files={"files": (name, (EXAMPLE / name).read_bytes())})
-        files.append({"path": sent.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}})
-    session = uuid.uuid4().hex
+    files = [await upload(client, name, (EXAMPLE / name).read_bytes()) for name in ("dancer.png", "punch.npz")]
     values = [files[0], f"a man punches {number}", None, files[1], 2, None, number, "mini-svd"]
+    await call(client, "animate_picture", values, errors)
+
+
+async def call(client: httpx.AsyncClient, name: str, values: list[object], errors: list[str]) -> None:
+    """One call of the interface for programs, from the queue to its end."""
+    config = (await client.get("/config")).json()
+    function = next(d["id"] for d in config["dependencies"] if d["api_name"] == name)
+    session = uuid.uuid4().hex
     await client.post("/gradio_api/queue/join", json={"data": values, "fn_index": function, "session_hash": session})
     async with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as stream:
         async for line in stream.aiter_lines():
@@ -84,8 +92,8 @@ def cpu_s(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def memory_mb(process: int) -> float:
-    """Peak resident memory of a process and of its children."""
+def memory_mb(process: int, which: str = "VmHWM") -> float:
+    """Peak (VmRSS: present) resident memory of a process and of its children."""
     peak = 0.0
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
@@ -93,7 +101,7 @@ def memory_mb(process: int) -> float:
         except OSError:
             continue
         if str(process) in (status.parent.name, lines.get("PPid", "").strip()):
-            peak += int(lines.get("VmHWM", "0 kB").split()[0]) / 1024
+            peak += int(lines.get(which, "0 kB").split()[0]) / 1024
     return peak
 
 

@@ -1,4 +1,4 @@
-"""Serve the studio with the network cut: python offline_server.py FOLDER PORT LOG.
+"""Serve the studio with the network cut: python offline_server.py FOLDER PORT LOG PORT2; at PORT2 one with a password.
 
 Whatever does not stay on this machine is refused and written to LOG. The worker, which imports this file anew, is cut too.
 """
@@ -40,6 +40,14 @@ def lookup(host, *more, **named):
 socket.socket.connect, socket.getaddrinfo = connect, lookup
 if __name__ == "__main__":
     os.environ["NUMBA_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
-    from kinema.studio.app import Settings, serve
+    from kinema.studio.app import Settings, open_studio, start
 
-    serve(Settings(Path(sys.argv[1]), port=int(sys.argv[2]), password=os.environ.get("STUDIO_TEST_PASSWORD")))
+    folder = Path(sys.argv[1])
+    settings = Settings(folder, port=int(sys.argv[2]))
+    studio = open_studio(settings)
+    from kinema.studio.gallery import Studio
+    from kinema.studio.workspace import Workspace
+
+    guarded = Settings(folder.with_suffix(".guarded"), port=int(sys.argv[4]), password="long enough")
+    start(guarded, Studio(Workspace.open(guarded.folder, everyone=False)))
+    start(settings, studio).block_thread()

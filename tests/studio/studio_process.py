@@ -1,6 +1,5 @@
 """A studio in a process of its own, with the network cut, for the tests."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -15,6 +14,7 @@ START_S = 300
 @dataclass
 class Server:
     url: str
+    guarded_url: str
     folder: Path
     log: Path
     process: subprocess.Popen
@@ -24,18 +24,19 @@ class Server:
         return self.log.read_text() if self.log.exists() else ""
 
 
-def start(folder, port=0, password=None) -> Server:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = port or free.getsockname()[1]
+def start(folder) -> Server:
+    with socket.socket() as one, socket.socket() as two:
+        for free in (one, two):
+            free.bind(("127.0.0.1", 0))
+        ports = [str(free.getsockname()[1]) for free in (one, two)]
     log = folder.with_suffix(".network")
-    environment = os.environ | ({"STUDIO_TEST_PASSWORD": password} if password else {})
     with folder.with_suffix(".log").open("w") as said:
         process = subprocess.Popen(
-            [sys.executable, Path(__file__).parent / "offline_server.py", folder, str(port), log],
-            env=environment, stdout=said, stderr=said,
+            [sys.executable, Path(__file__).parent / "offline_server.py", folder, ports[0], log, ports[1]],
+            stdout=said, stderr=said,
         )  # fmt: skip
-    server, end = Server(f"http://127.0.0.1:{port}", folder, log, process), time.monotonic() + START_S
+    server = Server(*(f"http://127.0.0.1:{port}" for port in ports), folder, log, process)
+    end = time.monotonic() + START_S
     while time.monotonic() < end and process.poll() is None:
         try:
             urlopen(server.url, timeout=5).close()

@@ -3,34 +3,17 @@
 import io
 import struct
 import zipfile
-import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from bad_files import picture, png_of_size, zip_bomb, zip_of
 
 from kinema.errors import InputError
 from kinema.studio import limits
 from kinema.studio.limits import LIMITS
+from kinema.studio.masks_draft import read_upload
 from kinema.video import write_video
-
-
-def picture(path, kind="PNG"):
-    Image.fromarray(np.full((40, 50, 3), 90, np.uint8)).save(path, kind)
-    return path
-
-
-def png_of_size(path, width, height):
-    """A PNG whose header states any size; hardly any bytes."""
-
-    def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-    path.write_bytes(content)
-    return path
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.png", "PNG"), ("a.jpg", "JPEG"), ("a.webp", "WEBP"), ("a.bmp", "BMP")])
@@ -55,10 +38,7 @@ def test_polyglots_are_refused(tmp_path):
     page = picture(tmp_path / "page.png")
     page.write_bytes(page.read_bytes() + b"<SCRIPT>alert(1)</SCRIPT>")
     archive = picture(tmp_path / "archive.jpg", "JPEG")
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as file:
-        file.writestr("evil.class", b"x")
-    archive.write_bytes(archive.read_bytes() + packed.getvalue())
+    archive.write_bytes(archive.read_bytes() + zip_of(**{"evil.class": b"x"}))
     for path in (page, archive):
         with pytest.raises(InputError, match="beside the picture"):
             limits.check_picture(path)
@@ -89,7 +69,44 @@ def test_a_playlist_that_would_make_the_decoder_read_other_files_is_no_video(tmp
         limits.check_video(tmp_path / "a.mp4")
 
 
+def test_a_video_whose_masks_would_fill_the_memory_is_refused(tmp_path):
+    write_video([np.zeros((64, 64, 3), np.uint8)] * 8, tmp_path / "masks.mp4", 8.0)
+    limits.check_masks(tmp_path / "masks.mp4")
+    with pytest.raises(InputError, match="too many pixels"):
+        limits.check_masks(tmp_path / "masks.mp4", replace(LIMITS, unpacked_bytes=7 * 64 * 64))
+
+
+def test_small_pictures_that_state_millions_of_pixels_are_refused_in_a_zip(tmp_path):
+    content = png_of_size(tmp_path / "a.png", 8_000, 8_000).read_bytes()
+    (tmp_path / "a.zip").write_bytes(zip_of(**{f"{k}.png": content for k in range(5)}))
+    with pytest.raises(InputError, match="too many pixels"):
+        limits.check_masks(tmp_path / "a.zip")
+    (tmp_path / "b.zip").write_bytes(zip_of(**{"0.png": b"GIF89a"}))
+    with pytest.raises(InputError, match="is no PNG"):
+        limits.check_masks(tmp_path / "b.zip")
+
+
+def test_a_zip_that_holds_more_than_it_states_is_refused_and_leaves_nothing(tmp_path):
+    content = png_of_size(tmp_path / "a.png", 8, 8).read_bytes() + bytes(1 << 16)
+    lying = zip_of(**{"0.png": content}).replace(struct.pack("<I", len(content)), struct.pack("<I", 60))
+    (tmp_path / "a.zip").write_bytes(lying)
+    with pytest.raises(InputError, match=r"cannot be unpacked|is damaged"):
+        read_upload(tmp_path / "a.zip")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "a.zip"}
+
+
+def test_a_motion_of_too_many_frames_is_refused_before_it_is_read(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", poses=np.zeros((40_000, 3), np.float32))
+    (tmp_path / "a.bvh").write_text("HIERARCHY\nMOTION\nFrames: 1000000000\n")
+    for name in ("a.npz", "a.bvh"):
+        with pytest.raises(InputError, match="at most 30000"):
+            limits.check_motion(tmp_path / name)
+
+
 def test_a_zip_bomb_is_refused_by_what_it_states(tmp_path):
+    (tmp_path / "stated.zip").write_bytes(zip_bomb())
+    with pytest.raises(InputError, match="unpacks to 600 MB"):
+        limits.check_masks(tmp_path / "stated.zip")
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as file, file.open("0.png", "w") as entry:
         for _ in range(4):
             entry.write(bytes(1 << 20))

@@ -1,18 +1,24 @@
 """The server as somebody with bad intent meets it, without a browser: refused, nothing written, still up."""
 
+import asyncio
 import json
 import re
+import time
 import uuid
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bad_files import picture, png_of_size, zip_bomb, zip_of
 from PIL import Image
-from studio_process import start, stop
+
+from kinema.motion_io import load_motion, save_motion
+from kinema.video import write_video
 
 pytest.importorskip("gradio")
 httpx = pytest.importorskip("httpx")
+load = pytest.importorskip("benchmarks.studio_load")
 
 
 API = "/gradio_api"
@@ -92,13 +98,67 @@ def test_the_name_of_an_upload_leads_nowhere(client, server):
     assert not list(server.folder.parent.parent.glob("**/../evil.png"))
 
 
-def test_bad_uploads_are_refused_with_a_sentence_and_removed(client, server):
-    for content, reason in ((b"hello", "is no picture"), (b"\x89PNG\r\n\x1a\n<html>", "beside the picture")):
-        well, says = animate(client, upload(client, "photo.png", content))
-        assert not well
+def attacks(folder):
+    """Call, file name, content, and what the refusal says."""
+    good = picture(folder / "good.png").read_bytes()
+    huge = png_of_size(folder / "huge.png", 30_000, 30_000).read_bytes()
+    wide = png_of_size(folder / "wide.png", 8_000, 8_000).read_bytes()
+    write_video([np.zeros((32, 32, 3), np.uint8)] * 10, folder / "long.mp4", 1 / 60)
+    np.savez(folder / "objects.npz", poses=np.array([{"a": 1}], object))
+    return (
+        ("animate_picture", "a.png", b"hello", "is no picture"),
+        ("animate_picture", "a.png", huge, "far too many pixels"),
+        ("animate_picture", "a.png", good + b"<html><script>alert(1)</script>", "beside the picture"),
+        ("animate_picture", "a.png", good + zip_of(**{"evil.class": b"x"}), "beside the picture"),
+        ("animate_picture", "a.png", good[:60], "a.png"),
+        ("animate_masks", "a.zip", zip_bomb(), "unpacks to 600 MB"),
+        ("animate_masks", "a.zip", zip_of(**{f"{k}.png": wide for k in range(5)}), "too many pixels"),
+        ("animate_masks", "a.zip", zip_of(**{"../../evil.png": good}), "leads out of its folder"),
+        ("animate_masks", "a.mp4", (folder / "long.mp4").read_bytes(), "lasts 600 s"),
+        ("clean_motion", "a.npz", (folder / "objects.npz").read_bytes(), "pickled"),
+        ("clean_motion", "a.bvh", b"HIERARCHY\nMOTION\nFrames: 1000000000\n", "1000000000 frames"),
+    )
+
+
+def test_attacks_are_refused_with_a_sentence_and_leave_nothing(client, server, tmp_path):
+    more = {"animate_picture": ["", None, None, 1, None, 1, "mini-svd"], "animate_masks": ["a man", "", 1, 1],
+            "clean_motion": ["", None, None, "", []]}  # fmt: skip
+    before = files_of(server)
+    for name, file, content, reason in attacks(tmp_path):
+        well, says = call(client, name, upload(client, file, content), *more[name])
+        assert not well, reason
         assert reason in says
         assert str(server.folder) not in says
-        assert [p for p in files_of(server) if (server.folder / p).read_bytes() == content] == []
+    assert files_of(server) == before
+    assert client.get("/").status_code == 200
+
+
+def test_fifty_visitors_poll_while_twenty_jobs_wait_and_all_end(server, tmp_path):
+    """No error, every job done, memory and processor time bounded; how long answers take is benchmarks/studio_load.py's."""
+    save_motion(load_motion(server_files() / "punch.npz")[:4], tmp_path / "short.npz")
+    took, errors = [], []
+
+    async def story():
+        async with (
+            httpx.AsyncClient(base_url=server.url, timeout=300, limits=httpx.Limits(max_connections=60)) as visitors,
+            httpx.AsyncClient(base_url=server.url, timeout=300, limits=httpx.Limits(max_connections=30)) as programs,
+        ):
+            motion = await load.upload(programs, "short.npz", (tmp_path / "short.npz").read_bytes())
+            until = time.monotonic() + 6
+            await asyncio.gather(
+                *(load.visitor(visitors, k, until, took, errors) for k in range(50)),
+                *(load.call(programs, "clean_motion", [motion, str(k), None, None, "", []], errors) for k in range(20)),
+            )
+
+    process = server.process.pid
+    before, used = load.memory_mb(process, "VmRSS"), load.cpu_s(process)
+    made = len(list(server.folder.glob("*/results/*-clean-*/all_stages.zip")))
+    asyncio.run(story())
+    assert errors == []
+    assert len(list(server.folder.glob("*/results/*-clean-*/all_stages.zip"))) == made + 20
+    assert len(took) >= 100
+    assert (load.cpu_s(process) - used) / len(took) < 0.1
+    assert load.memory_mb(process, "VmRSS") < before + 1500, "the models' room, once"
 
 
 def test_what_cannot_be_asked_for_is_refused_before_any_work(client, tmp_path):
@@ -175,16 +235,11 @@ def test_the_interface_for_programs_is_described(client):
     assert not any("stop" in path or "lambda" in path for path in paths)
 
 
-def test_with_a_password_nothing_is_seen_without_it(tmp_path):
-    server = start(tmp_path / "work", password="long enough")
-    try:
-        with httpx.Client(base_url=server.url, timeout=60) as stranger:
-            assert stranger.get("/config").status_code == 401
-            assert stranger.post(f"{API}/upload", files={"files": ("a.png", b"x")}).status_code == 401
-            wrong = stranger.post("/login", data={"username": "kinema", "password": "long enoug"})
-            assert wrong.status_code == 400
-            assert stranger.post("/login", data={"username": "kinema", "password": "long enough"}).status_code == 200
-            assert stranger.get("/config").status_code == 200
-        assert server.asked_for() == ""
-    finally:
-        stop(server)
+def test_with_a_password_nothing_is_seen_without_it(server):
+    with httpx.Client(base_url=server.guarded_url, timeout=60) as stranger:
+        assert stranger.get("/config").status_code == 401
+        assert stranger.post(f"{API}/upload", files={"files": ("a.png", b"x")}).status_code == 401
+        wrong = stranger.post("/login", data={"username": "kinema", "password": "long enoug"})
+        assert wrong.status_code == 400
+        assert stranger.post("/login", data={"username": "kinema", "password": "long enough"}).status_code == 200
+        assert stranger.get("/config").status_code == 200

@@ -56,10 +56,10 @@ def build(studio: Studio) -> dict[str, Any]:
                 value="", label="Move as a captured clip does", elem_id="clip",
             )  # fmt: skip
             own = visits.upload_field("or your own motion: .bvh, .npz, .glb", "motion")
-            motion_says = gr.HTML("", apply_default_css=False)
+            motion_says = gr.HTML("", elem_id="motion-says", apply_default_css=False)
             with gr.Row():
                 seconds = gr.Slider(1, 20, 2, step=0.5, label="Length, seconds", elem_id="seconds")
-                seed = gr.Number(42, precision=0, minimum=0, label="Seed", elem_id="seed", min_width=90,
+                seed = gr.Number(42, precision=0, label="Seed", elem_id="seed", min_width=90,
                                  info="Another number gives another video.")  # fmt: skip
             with gr.Row():
                 strength = gr.Slider(
@@ -67,7 +67,7 @@ def build(studio: Studio) -> dict[str, Any]:
                 )
                 auto = gr.Checkbox(True, label="Leave that to the model", elem_id="auto", min_width=120)
             preset = gr.Radio(shipped.runnable(), value="mini-svd", label="Model", elem_id="preset")
-            gr.HTML(shipped.not_runnable_html(), apply_default_css=False)
+            gr.HTML(shipped.not_runnable_html(), elem_id="preset-others", apply_default_css=False)
             with gr.Row():
                 run = gr.Button("Make the video", variant="primary", elem_id="run")
                 cancel = gr.Button("Cancel", interactive=False, elem_id="cancel")

@@ -43,7 +43,7 @@ def build(studio: Studio) -> None:
             with gr.Row():
                 strength = gr.Slider(0, 1, 0.5, step=0.05, label="How lively", info="0 calm, 1 lively")
                 auto = gr.Checkbox(True, label="As lively as it came", min_width=120)
-            length = gr.Number(0, precision=0, minimum=0, label="Lengthen to, frames", info="0: as long as it came.")
+            length = gr.Number(0, precision=0, label="Lengthen to, frames", info="0: as long as it came.")
             betas = gr.Textbox(label="Another body", placeholder="height=1.5,legs=1", elem_id="betas",
                                info="height, weight, muscle, age, gender, legs, arms, shoulders, hips, torso")  # fmt: skip
         with gr.Column(scale=4, min_width=320):

@@ -27,6 +27,8 @@ TITLE_LETTERS = 36
 ZIP = "all_stages.zip"
 NOT_PACKED = (ZIP, "poster.jpg")
 KINDS = {"animate": "Picture", "mend": "Mended", "masks": "Masks to video", "find": "Masks found", "clean": "Motion"}
+FIELDS = {"prompt": "what happens|what things|what the motion", "betas": "another body"}
+"""How the labels of fields begin that errors call otherwise; `static/studio.js` puts what is wrong beside its field."""
 STAGE_NAMES = {
     "coarse": "coarse video", "extract": "reading the motion", "refine": "refining", "regenerate": "final video",
     "animate": "clips", "look": "looking", "read": "reading", "draw": "drawing", "save": "saving", "start": "starting",
@@ -224,4 +226,6 @@ def problem(error: Exception) -> str:
     """HTML for what a visitor got wrong, to stand beside the field."""
     from kinema.studio.workspace import words
 
-    return f'<div class="kn-status kn-bad" role="alert"><p>{escape(words(error))}</p></div>'
+    where = str(getattr(error, "where", "")).lower()
+    field = escape(FIELDS.get(where, where))
+    return f'<div class="kn-status kn-bad" role="alert" data-field="{field}"><p>{escape(words(error))}</p></div>'

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,7 +179,7 @@ def check_archive(path: Path, limits: Limits = LIMITS, is_motion: bool = False) 
             if PNG_BYTES_PER_PX * pixels > limits.unpacked_bytes:
                 most = f"at most {limits.unpacked_bytes // PNG_BYTES_PER_PX // 1_000_000} million pixels"
                 raise InputError(path.name, "holds pictures of too many pixels", most, "scale the masks down")
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(path.name, "cannot be unpacked", "a .zip or .npz that is whole", "save it anew") from error
 
 

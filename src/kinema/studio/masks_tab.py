@@ -74,7 +74,7 @@ def build(studio: Studio) -> None:
                                 placeholder="a man in a red suit, boxing; in the snow", info="In English.")  # fmt: skip
             with gr.Row():
                 seconds = gr.Slider(1, 20, 4, step=0.5, label="Length, seconds", elem_id="masks-seconds")
-                seed = gr.Number(42, precision=0, minimum=0, label="Seed", min_width=90)
+                seed = gr.Number(42, precision=0, label="Seed", min_width=90)
             with gr.Accordion("More", open=False):
                 anchored = gr.Checkbox(
                     False, label="Keep to the colours of the first clip", info="for scenes that stay"
@@ -87,7 +87,8 @@ def build(studio: Studio) -> None:
             status = gr.HTML("", elem_id="masks-status", apply_default_css=False)
     with gr.Row(equal_height=False):
         final = gr.Video(label="the video", height=320, elem_id="masks-final", **visits.PLAYER)
-        seams = gr.Image(label="how its clips join", height=320, interactive=False, buttons=[], visible=False)
+        seams = gr.Image(label="how its clips join", height=320, interactive=False, buttons=[], visible=False,
+                         elem_id="masks-seams")  # fmt: skip
     made = gr.HTML("", apply_default_css=False)
     download = gr.DownloadButton("Download all stages (.zip)", visible=False)
     sliders = [size, right, down, degrees, speed, mirrored, more]

@@ -57,7 +57,7 @@ def build(studio: Studio, tab: gr.Tab) -> dict[str, Any]:
             with gr.Row():
                 strength = gr.Slider(0, 1, 0.5, step=0.05, label="How lively", info="0 calm, 1 lively")
                 auto = gr.Checkbox(True, label="Leave that to the model", min_width=120)
-            seed = gr.Number(42, precision=0, minimum=0, label="Seed")
+            seed = gr.Number(42, precision=0, label="Seed", elem_id="mend-seed")
             with gr.Row():
                 from2 = gr.Button("Rerun from stage 2", variant="primary", elem_id="from2", min_width=150)
                 from3 = gr.Button("Rerun from stage 3", elem_id="from3", min_width=150)
@@ -68,7 +68,7 @@ def build(studio: Studio, tab: gr.Tab) -> dict[str, Any]:
                 "the target, which is met exactly, and only the video is made anew.</p>", apply_default_css=False,
             )  # fmt: skip
             status = gr.HTML("", elem_id="mend-status", apply_default_css=False)
-    made = gr.HTML("", apply_default_css=False)
+    made = gr.HTML("", elem_id="mend-made", apply_default_css=False)
     download = gr.DownloadButton("Download all stages (.zip)", visible=False)
     shown = [status, from2, from3, cancel, job_id]
 

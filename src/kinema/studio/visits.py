@@ -42,6 +42,7 @@ def upload_field(label: str, elem_id: str | None = None) -> gr.File:
         return await taken(url_or_file_path)
 
     field.async_move_resource_to_block_cache = only_files
+    field.preprocess = lambda payload: getattr(payload, "path", None)  # Gradio's leaves an empty file each time
     return field
 
 

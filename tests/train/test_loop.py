@@ -1,5 +1,9 @@
+import importlib.machinery
 import importlib.util
 import json
+import os
+import signal
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,25 +44,59 @@ def test_it_learns(tmp_path):
     assert loss(0).item() < before / 20
 
 
-def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
-    config = LoopConfig(steps=60, checkpoint_every=20)
+@pytest.mark.parametrize("step", [3, 47])
+def test_a_killed_run_goes_on_bit_for_bit(step, tmp_path):
+    """Killed as kill -9 does it, before the first checkpoint and between two."""
+    config = LoopConfig(steps=60, checkpoint_every=20, tensorboard=False)
     whole, loss = task()
     train(whole, loss, config, tmp_path / "whole")
+    child = os.fork()
+    if not child:
+        killed, loss = task()
 
-    killed, loss = task()
+        def dies(number: int):
+            return loss(number) if number != step else os.kill(os.getpid(), signal.SIGKILL)
 
-    def dies(step: int):
-        if step == 47:
-            raise KeyboardInterrupt
-        return loss(step)
-
-    with pytest.raises(KeyboardInterrupt):
-        train(killed, dies, config, tmp_path / "killed")
-    again, loss = task(seed=1)
+        try:
+            train(killed, dies, config, tmp_path / "killed")  # type: ignore[arg-type]
+        finally:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    again, loss = task(seed=1 if step > 20 else 0)
     train(again, loss, config, tmp_path / "killed")
     assert same(whole, again)
-    steps = [json.loads(line)["step"] for line in (tmp_path / "killed/log.jsonl").read_text().splitlines()]
-    assert steps == [20, 40, 60]
+    ours, theirs = (
+        [json.loads(line) for line in (tmp_path / run / "log.jsonl").read_text().splitlines()]
+        for run in ("killed", "whole")
+    )
+    assert [(line["step"], line["loss"]) for line in ours] == [(line["step"], line["loss"]) for line in theirs]
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_batches_drawn_ahead_change_no_bit_also_after_a_stop(ahead, tmp_path):
+    def draw(number: int) -> torch.Tensor:
+        rng = rng_for(3, number)
+        many, few = (torch.from_numpy(rng.standard_normal((300, n))).float() for n in (300, 4))
+        return (many @ few)[:32] / 17
+
+    def run(name: str, ahead: int, stop: int | None = None):
+        model, _ = task()
+        left = [stop]
+
+        def loss(x: torch.Tensor):
+            if left[0] is not None:
+                left[0] -= 1
+                if left[0] < 0:
+                    raise KeyboardInterrupt
+            return (model(x) - x.sum(1, keepdim=True)).square().mean()
+
+        config = LoopConfig(steps=20, checkpoint_every=6, ahead=ahead, tensorboard=False)
+        return train(model, loss, config, tmp_path / name, draw=draw)
+
+    whole = run("whole", 0)
+    with pytest.raises(KeyboardInterrupt):
+        run("ahead", ahead, stop=11)
+    assert same(whole, run("ahead", ahead))
 
 
 def test_two_batches_a_step_are_one_of_twice_the_size(tmp_path):
@@ -145,6 +183,49 @@ def test_wandb_is_asked_for_and_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "wandb" else real(name))
     with pytest.raises(InputError, match="pip install wandb"):
         train(model, loss, LoopConfig(steps=2, wandb="project"), tmp_path)
+
+
+class Wandb:
+    """Stands for the library: what a run was begun with, told, and how it ended."""
+
+    def __init__(self):
+        self.begun, self.told, self.ended = {}, [], None
+        self.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
+
+    def init(self, **settings):
+        self.begun = settings
+        return self
+
+    def Video(self, path, format):
+        return Path(path).name, format
+
+    def log(self, values, step):
+        self.told.append((step, values))
+
+    def finish(self, exit_code):
+        self.ended = exit_code
+
+
+def test_wandb_is_told_numbers_and_videos_and_goes_on_as_the_same_run(tmp_path, monkeypatch):
+    def run(steps: int, fails: bool = False) -> Wandb:
+        monkeypatch.setitem(sys.modules, "wandb", board := Wandb())  # type: ignore[misc]
+        model, loss = task()
+        clip = Video(np.zeros((4, 16, 16, 3), np.uint8), 8.0)
+        config = LoopConfig(steps=steps, checkpoint_every=2, wandb="project", tensorboard=False, ahead=0)
+        bad = (lambda n: loss(n) * torch.nan) if fails else loss
+        train(model, bad, config, tmp_path / "mine", lambda _: {"score": 0.5, "sample": clip}, 4)
+        return board
+
+    first = run(4)
+    assert (first.begun["project"], first.begun["id"], first.begun["resume"]) == ("project", "mine", "allow")
+    assert [step for step, _ in first.told] == [2, 4, 4]
+    assert first.told[1][1] == {"sample": ("sample_000004.mp4", "mp4")}
+    assert first.told[2][1].keys() >= {"loss", "learning_rate", "data_share", "score"}
+    assert first.ended == 0
+    assert run(6).begun["id"] == first.begun["id"]
+    with pytest.raises(FloatingPointError):
+        run(8, fails=True)
+    assert sys.modules["wandb"].ended == 1  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["ddp", "fsdp2", "deepspeed"])

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from clips_to_train import clip, write
 from safetensors.torch import load_file
-from two_processes import BATCH, CONFIG, task
+from two_processes import BATCH, CONFIG, cache_of, task
 
 from kinema.train.checkpoint import CHECKPOINT
 from kinema.train.loop import batch_numbers, train
@@ -18,8 +19,10 @@ from kinema.train.loop import batch_numbers, train
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where two processes have trained."""
+    """Where two processes have encoded three shards and trained on them, six steps, two epochs."""
     made = tmp_path_factory.mktemp("two")
+    for shard in range(3):
+        write(made / f"clips-{shard}.tar", *(clip(f"{k}-{shard}", frames=6) for k in "ab"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -61,18 +64,21 @@ def same(a, b):
 
 
 def test_two_processes_are_one_with_twice_the_batch(folder, tmp_path):
-    model, loss, draw = task(2 * BATCH)
+    alone = cache_of(folder, tmp_path / "cache")
+    assert len(alone) == 18
+    model, loss, draw = task(alone, 2 * BATCH)
     train(model, loss, CONFIG, tmp_path / "one", draw=draw)
     assert losses(folder / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-6)
     for name, value in weights(folder, "two").items():
         torch.testing.assert_close(value, model.state_dict()[name], rtol=1e-5, atol=1e-6)
-    untrained = task(BATCH)[0].state_dict()
+    untrained = task(alone, BATCH)[0].state_dict()
     assert not torch.equal(weights(folder, "two")["0.weight"], untrained["0.weight"])
     assert torch.equal(weights(folder, "two")["2.weight"], untrained["2.weight"])
 
 
 @pytest.mark.parametrize("way", ["", "sharded"])
 def test_two_stopped_processes_go_on_bit_for_bit(folder, way):
+    """Stopped in the first epoch's last step, its checkpoint is of the one before: 2 of 3 steps."""
     whole, stopped = ("sharded", "sharded_stopped") if way else ("two", "stopped")
     assert same(weights(folder, whole), weights(folder, stopped))
     assert losses(folder / whole)[1:] == losses(folder / stopped)[-2:]

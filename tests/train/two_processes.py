@@ -1,5 +1,7 @@
 """What `test_processes.py` starts, once a process: trainings whose weights the first process keeps under the folder given.
 
+FOLDER holds the shards.
+
 python two_processes.py FOLDER    with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT, as launchers set them
 """
 
@@ -8,30 +10,40 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from kinema.train import shard_cache
 from kinema.train.checkpoint import whole
-from kinema.train.loop import LoopConfig, rng_for, train
-from kinema.train.shard_cache import BatchOrder
+from kinema.train.loop import LoopConfig, train
+from kinema.train.shard_cache import ShardCache, Window, WindowSettings, build_shard_cache
 
 CONFIG = LoopConfig(steps=6, learning_rate=1e-2, warmup=1, checkpoint_every=2, ema=0.5, tensorboard=False)
 BATCH = 3
 
 
-def task(batch: int, seed: int = 0):
-    """18 items in the order of epochs, so that a batch of 2 b is two batches of b. One layer is frozen."""
+def encode(window: Window) -> dict[str, Tensor]:
+    pixels = torch.from_numpy(window.frames[0, 0, :4, 0] / 60 - 1.5).float()
+    return {"latents": torch.zeros(2, 1, 1, 1), "pixels": pixels}
+
+
+def cache_of(shards: Path, folder: Path) -> ShardCache:
+    """18 windows of three shards. The processes share them out."""
+    shard_cache.WAIT_S = 0.05
+    settings = WindowSettings(frames=2, pixels=64 * 128, multiple=32, stride=1)
+    return build_shard_cache([shards], folder, settings, encode, "its first pixels")
+
+
+def task(cache: ShardCache, batch: int, seed: int = 0):
+    """The windows in the order of epochs, so that a batch of 2 b is two batches of b. One layer is frozen."""
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 2))
     model[2].requires_grad_(False)
-
-    order = BatchOrder(("one size",) * 18, batch, 7)
+    order = cache.order(batch, 7)
 
     def draw(number: int) -> Tensor:
-        items = [rng_for(7, int(k)).standard_normal(4) for k in order.of(number)]
-        return torch.from_numpy(np.stack(items)).float()
+        return torch.stack([cache.read(int(k))["pixels"] for k in order.of(number)])
 
     def loss(x: Tensor) -> Tensor:
         return (model(x) - x[:, :2].square()).square().mean()
@@ -61,13 +73,14 @@ def dies_at(step: int, loss):
 
 def run(folder: Path, name: str, stop: int | None = None, part: bool = False) -> None:
     """Train, perhaps stopped once on the way; the first process keeps the weights."""
-    model, loss, draw = task(BATCH)
+    cache = cache_of(folder, folder / "cache")
+    model, loss, draw = task(cache, BATCH)
     if stop is not None:
         try:
             train(model, dies_at(stop, loss), CONFIG, folder / name, draw=draw)
         except KeyboardInterrupt:
-            model, loss, draw = task(BATCH, seed=1)
-            model[2].load_state_dict(task(BATCH)[0][2].state_dict())
+            model, loss, draw = task(cache, BATCH, seed=1)
+            model[2].load_state_dict(task(cache, BATCH)[0][2].state_dict())
     trained = Part(model) if part else model
     train(trained, loss, CONFIG, folder / name, draw=draw, network=model)
     assert not any(hasattr(w, "full_tensor") for w in model.parameters() if w.requires_grad), "ready to be saved"

@@ -33,8 +33,8 @@ MOST_PSNR_DB = 60.0
 """Of a perfect copy."""
 CONTRAST_DB = 1.0
 """Better than in one colour for all: where that one is below the PSNR asked, as of a patched coat, so much is enough."""
-STEP_S = 0.125
-"""Between two looks at where a joint is: as the procedural world has its frames, and longer than what a fit trembles by."""
+STEP_S, OBJECT_STEP_S = 0.125, 0.25
+"""Between two looks at where a joint is, or an object's centre, which trembles as its mask does."""
 
 
 def agree(
@@ -148,10 +148,10 @@ def picture_speed(subject: Subject, cameras: Cameras) -> float:
     camera that stands would see it. 0 where it is never valid."""
     motion = subject.motion
     if isinstance(motion, BodyMotion):
-        points = joints(motion)[:, : len(KEYPOINTS[motion.category])]
+        points, step_s = joints(motion)[:, : len(KEYPOINTS[motion.category])], STEP_S
     else:
-        points = motion.points_m[:, -1:]
-    apart = max(1, round(STEP_S * motion.fps))
+        points, step_s = motion.points_m[:, -1:], OBJECT_STEP_S
+    apart = max(1, round(step_s * motion.fps))
     before, after = slice(None, -apart), slice(apart, None)
     both = motion.valid[before] & motion.valid[after]
     if not both.any():

@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,12 +18,15 @@ from kinema.atomic import atomic_path
 
 
 def drawn_ahead(draw: Callable[[int], Any], numbers: Iterable[int], threads: int) -> Iterator[tuple[int, Any]]:
-    """(number, its batch) in order; `threads` draw the next ones meanwhile, two each at a time."""
+    """(number, its batch) in order; `threads` draw the next ones meanwhile, two each at a time.
+
+    They compute in as many threads as this one does, so that who draws a batch changes no bit of it.
+    """
     if not threads:
         for number in numbers:
             yield number, draw(number)
         return
-    pool = ThreadPoolExecutor(threads, "draw")
+    pool = ThreadPoolExecutor(threads, "draw", _compute_in, (torch.get_num_threads(), numba.get_num_threads()))
     waiting: deque[tuple[int, Future]] = deque()
     try:
         for number in numbers:
@@ -34,6 +38,12 @@ def drawn_ahead(draw: Callable[[int], Any], numbers: Iterable[int], threads: int
             yield first, batch.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _compute_in(of_torch: int, of_numba: int) -> None:
+    """Both are settings of a thread."""
+    torch.set_num_threads(of_torch)
+    numba.set_num_threads(of_numba)
 
 
 def keep_batch(path: Path, batch: Any, about: dict[str, Any]) -> None:

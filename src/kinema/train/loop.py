@@ -47,8 +47,8 @@ class LoopConfig:
     seed: int = 0
     accumulate: int = 1
     """Batches a step of each process, one after another: the gradient is their mean, the memory that of one."""
-    ahead: int = 0
-    """Threads that draw the next batches meanwhile; on a GPU they keep it from waiting."""
+    ahead: int = 1
+    """Threads that draw the next batches meanwhile, so that a step does not wait for them; 0: drawn when they are due."""
     tensorboard: bool = True
     """Whether to log for TensorBoard besides, where it is installed; RUN/log.jsonl is always written."""
     wandb: str | None = None

@@ -7,6 +7,7 @@ since the network also looks at coarse generated videos.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import cv2
@@ -137,22 +138,27 @@ class ClipPool:
     first: int = 0
     frames: int = 16
     made: dict[int, list[Frame]] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock, repr=False)
 
     def draw(self, step: int, videos: int, frames: int, rng: np.random.Generator) -> list[list[Frame]]:
         """`frames` frames in a row, every one or every other one, of each of so many clips."""
-        first = self.new * step
-        for old in [k for k in self.made if not first <= k < first + self.size]:
-            del self.made[old]
-        for index in range(first, first + self.size):
-            if index not in self.made:
-                self.made[index] = frames_of_clip(self.world.sample(self.first + index, frames=self.frames))
+        first, made = self.new * step, self._filled(self.new * step)
         clips = rng.permutation(self.size)[:videos] if videos <= self.size else rng.integers(self.size, size=videos)
         runs = []
         for clip in clips:
             stride = int(rng.integers(1, 3)) if 2 * frames <= self.frames else 1
             begin = int(rng.integers(self.frames - (frames - 1) * stride))
-            runs.append(self.made[first + int(clip)][begin::stride][:frames])
+            runs.append(made[first + int(clip)][begin::stride][:frames])
         return runs
+
+    def _filled(self, first: int) -> dict[int, list[Frame]]:
+        """The clips from `first` on; batches may be drawn by several threads."""
+        with self.lock:
+            self.made = {k: self.made[k] for k in range(first, first + self.size) if k in self.made}
+            for index in range(first, first + self.size):
+                if index not in self.made:
+                    self.made[index] = frames_of_clip(self.world.sample(self.first + index, frames=self.frames))
+            return self.made
 
 
 @dataclass(frozen=True)

@@ -82,10 +82,15 @@ class RunLog(AbstractContextManager):
 
         folder = self.run / "samples"
         folder.mkdir(exist_ok=True)
-        write_generated(video.frames, folder / f"{name}_{step:06d}.mp4", video.fps, "in training")
+        path = folder / f"{name}_{step:06d}.mp4"
+        write_generated(video.frames, path, video.fps, "in training")
         if self.board:
             chosen = np.linspace(0, len(video.frames) - 1, min(SHOWN, len(video.frames))).round().astype(int)
             self.board.add_image(name, np.concatenate(video.frames[chosen], 1), step, dataformats="HWC")
+        if self.wandb:
+            import wandb  # pyright: ignore[reportMissingImports]
+
+            self.wandb.log({name: wandb.Video(str(path), format="mp4")}, step=step)
 
     def __exit__(self, *error: object) -> None:
         if self.board:

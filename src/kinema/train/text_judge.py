@@ -15,6 +15,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -100,16 +101,18 @@ class CaptionedPool:
     new: int
     first: int = 0
     made: dict[int, Captioned] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock, repr=False)
 
     def draw(self, step: int, batch: int, rng: np.random.Generator) -> list[Captioned]:
         """Different clips, each mirrored or not and in another light."""
         first = self.new * step
-        for old in [k for k in self.made if not first <= k < first + self.size]:
-            del self.made[old]
-        for index in range(first, first + self.size):
-            if index not in self.made:
-                self.made[index] = captioned(self.world, self.first + index)
-        return [changed(self.made[first + int(k)], rng) for k in rng.permutation(self.size)[:batch]]
+        with self.lock:  # batches may be drawn by several threads
+            self.made = {k: self.made[k] for k in range(first, first + self.size) if k in self.made}
+            for index in range(first, first + self.size):
+                if index not in self.made:
+                    self.made[index] = captioned(self.world, self.first + index)
+            made = self.made
+        return [changed(made[first + int(k)], rng) for k in rng.permutation(self.size)[:batch]]
 
 
 def captioned(world: ClipSource, number: int) -> Captioned:

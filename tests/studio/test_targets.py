@@ -13,8 +13,9 @@ from kinema.body.model import joints
 from kinema.body.skeleton import HUMAN_JOINTS, PART_IDS
 from kinema.errors import InputError
 from kinema.masks.recipe import parse_step
+from kinema.presets import PRESETS
 from kinema.sketch import parse_drag
-from kinema.studio import canvas, commands, masks_draft, mend
+from kinema.studio import canvas, commands, masks_draft, mend, shipped
 from kinema.types import MaskSequence, Scene, Subject
 from painted import camera, standing
 
@@ -77,6 +78,16 @@ def test_the_command_line_says_what_the_page_was_told():
     assert parse_step(edit[edit.index("--op") + 1]).values == {"x": 0.1}
     assert animate[2] == "edited_again.npz"
     assert "--anchored" in animate
+
+
+def test_models_that_cannot_run_here_are_disabled_and_say_what_they_need(monkeypatch):
+    monkeypatch.setattr(shipped, "needs", lambda name: "" if name.startswith("mini") else f"a GPU for {name}")
+    html = shipped.not_runnable_html()
+    lacking = [name for name in PRESETS if not name.startswith("mini")]
+    assert lacking
+    assert html.count('<input type="radio" disabled>') == len(lacking)
+    assert all(f"a GPU for {name}" in html for name in lacking)
+    assert "<b>mini" not in html
 
 
 def square(frames=5):

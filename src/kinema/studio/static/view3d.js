@@ -2,7 +2,7 @@
 // Painted on a plain canvas, so that it works everywhere. Joints that were hardly seen are red. props.value: see view3d.py.
 const root = element.querySelector('.kn-view3d');
 const SURE = 0.5, JOINT_PX = 3;
-let data = null, shown = null, angle = 0.5, tilt = 0.12, zoom = 1, share = 0, playing = true, surface = true, last = 0;
+let data = null, shown = null, angle = 0.5, tilt = 0.12, zoom = 1, share = 0, playing = !matchMedia('(prefers-reduced-motion: reduce)').matches, surface = true, last = 0;
 
 function numbers(text, Kind) {
   const raw = atob(text), bytes = new Uint8Array(raw.length);
@@ -30,7 +30,7 @@ function build() {
     context = canvas.getContext('2d');
     const bar = document.createElement('div'); bar.className = 'kn-toolbar'; root.appendChild(bar);
     const tool = (text, act) => { const b = document.createElement('button'); b.type = 'button'; b.className = 'kn-tool'; b.textContent = text; b.onclick = () => act(b); bar.appendChild(b); return b; };
-    tool('Pause', b => { playing = !playing; b.textContent = playing ? 'Pause' : 'Play'; last = 0; run(); });
+    tool(playing ? 'Pause' : 'Play', b => { playing = !playing; b.textContent = playing ? 'Pause' : 'Play'; last = 0; run(); });
     slider = document.createElement('input'); slider.type = 'range'; slider.min = 0; slider.max = 1000; slider.value = 0;
     slider.setAttribute('aria-label', 'time'); slider.oninput = () => { playing = false; bar.firstChild.textContent = 'Play'; share = slider.value / 1000; paint(); };
     bar.appendChild(slider);

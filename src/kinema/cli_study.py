@@ -56,7 +56,7 @@ def study(
         if json:
             sys.stdout.write(json_format.dumps([asdict(row) for row in rows], indent=2) + "\n")
         elif rows:
-            Console().print(as_table(rows))
+            Console().print(*as_tables(rows))
         else:
             say("no votes yet")
         return
@@ -79,14 +79,16 @@ def study(
     serve_study(settings, pairs)
 
 
-def as_table(rows: Sequence[Preference]) -> Table:
-    """One row a question and two methods."""
-    table = Table(title="Preference, with 95 % intervals")
-    for name in ("question", "method", "preferred", "95 %", "against", "votes", "neither", "pairs", "voters"):
-        table.add_column(name, justify="right" if name not in ("question", "method", "against") else "left")
+def as_tables(rows: Sequence[Preference]) -> list[Table]:
+    """One table for two methods, narrow enough for a terminal; one row a question."""
+    tables: dict[tuple[str, str], Table] = {}
     for row in rows:
-        interval = f"{row.low:.1%} - {row.high:.1%}"
+        methods = row.method_a, row.method_b
+        if methods not in tables:
+            tables[methods] = Table(title=f"{row.method_a} preferred to {row.method_b}, with 95 % intervals")
+            for name in ("question", "preferred", "95 %", "votes", "neither", "pairs", "voters"):
+                tables[methods].add_column(name, justify="left" if name == "question" else "right", no_wrap=True)
         counts = (str(n) for n in (row.votes, row.none, row.pairs, row.voters))
         share = "-" if row.votes == 0 else f"{row.share_a:.1%}"
-        table.add_row(row.question, row.method_a, share, interval, row.method_b, *counts)
-    return table
+        tables[methods].add_row(row.question, share, f"{row.low:.1%} - {row.high:.1%}", *counts)
+    return list(tables.values())

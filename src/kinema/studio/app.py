@@ -96,9 +96,7 @@ def start(settings: Settings, studio: Studio) -> gr.Blocks:
             js=(STATIC / "studio.js").read_text(), ssr_mode=False, enable_monitoring=False,
         )  # fmt: skip
     except OSError as error:
-        raise InputError(
-            "--port", f"{settings.port} is taken ({error})", mend="--port N with another number"
-        ) from error
+        raise InputError("--port", f"{settings.port} is taken", mend="--port N with another number") from error
     return page
 
 

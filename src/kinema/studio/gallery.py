@@ -137,7 +137,7 @@ def _write_end(job: Job, state: State) -> None:
     about |= {"state": state, "problem": job.problem, "notes": job.notes}
     record = job.folder / "result.json"
     made = json.loads(record.read_text()) if record.is_file() else {}
-    about["seconds"] = {**made.get("seconds", {}), "in all": round(job.seconds, 2)}
+    about["seconds"] = job.stage_seconds | made.get("seconds", {}) | {"in all": round(job.seconds, 2)}
     write_about(job.folder, about)
     if state == "done":
         pack(job.folder)

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Job:
-    """One job. progress: stage -> (done, of how many), in the order in which they began."""
+    """One job. progress: stage -> (done, of how many), in the order in which they began; marks: stage -> when it did."""
 
     visitor: str
     task: str
@@ -42,6 +42,7 @@ class Job:
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     state: State = "waiting"
     progress: dict[str, tuple[int, int]] = field(default_factory=dict)
+    marks: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     problem: str = ""
     asked: float = field(default_factory=time.monotonic)
@@ -57,6 +58,12 @@ class Job:
     def seconds(self) -> float:
         """That it has been running."""
         return (self.ended or time.monotonic()) - self.began if self.began else 0.0
+
+    @property
+    def stage_seconds(self) -> dict[str, float]:
+        """From the beginning of each stage to that of the next one."""
+        ends = [*self.marks.values(), self.ended or time.monotonic()][1:]
+        return {name: round(end - began, 2) for (name, began), end in zip(self.marks.items(), ends, strict=True)}
 
 
 class Jobs:
@@ -163,6 +170,7 @@ class Jobs:
                     message = pipe.recv()
                     if message[0] == "progress":
                         job.progress[message[1]] = message[2:]
+                        job.marks.setdefault(message[1], time.monotonic())
                     elif message[0] == "note":
                         job.notes.append(message[1])
                     elif message[0] == "cancelled":

@@ -43,6 +43,7 @@ from kinema.console import (
     check_output,
     count_frames,
     describe,
+    hush,
     load_licensed,
     option,
     parse_frames,
@@ -278,8 +279,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(
         level=logging.WARNING if is_first() else logging.ERROR, format="%(message)s", handlers=[handler]
     )
-    for noisy in ("torchao", "torch.utils._pytree", "diffusers.quantizers"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)  # they speak of torchao's kernels for other machines
+    hush()
     clean_up_when_told_to_stop()
     try:
         commands(argv).cli(prog="kinema", description=DESCRIPTION, args=argv)

@@ -111,6 +111,12 @@ def said_once() -> Callable[[logging.LogRecord], bool]:
     return is_new
 
 
+def hush() -> None:
+    """Libraries that speak of torchao's kernels for other machines are silent."""
+    for noisy in ("torchao", "torch.utils._pytree", "diffusers.quantizers"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
 def say(message: str, err: bool = False) -> None:
     """A line for the user, never wrapped, so that a path in it can be copied."""
     Console(stderr=err).print(message, soft_wrap=True, markup=False, highlight=False)

@@ -68,6 +68,7 @@ def build(studio: Studio) -> dict[str, Any]:
                 auto = gr.Checkbox(True, label="Leave that to the model", elem_id="auto", min_width=120)
             preset = gr.Radio(shipped.runnable(), value="mini-svd", label="Model", elem_id="preset")
             gr.HTML(shipped.not_runnable_html(), elem_id="preset-others", apply_default_css=False)
+            mark = visits.watermark_box()
             with gr.Row():
                 run = gr.Button("Make the video", variant="primary", elem_id="run")
                 cancel = gr.Button("Cancel", interactive=False, elem_id="cancel")
@@ -97,11 +98,12 @@ def build(studio: Studio) -> dict[str, Any]:
                **visits.PRIVATE)  # fmt: skip
     own.clear(lambda old: (Draft(old.picture), ""), draft, [draft, motion_says], **visits.PRIVATE)
 
-    async def go(draft, value, prompt, clip, seconds, seed, strength, auto, preset, request: gr.Request):
+    async def go(draft, value, prompt, clip, seconds, seed, strength, auto, preset, mark, request: gr.Request):
         keep = [gr.skip()] * (len(shown) - 4)
 
         def begin():
             settings, files = ask(studio, draft, value, prompt, clip, seconds, seed, None if auto else strength, preset)
+            settings["watermark"] = bool(mark)
             title = settings["prompt"] or "Picture"
             return studio.begin(visits.visitor_of(studio, request), "animate", TASK, settings,
                                 commands.generate_command(settings), files, title)  # fmt: skip
@@ -114,7 +116,7 @@ def build(studio: Studio) -> dict[str, Any]:
         async for event in follow_stages(studio, job):
             yield event
 
-    fields = [draft, parts, prompt, clip, seconds, seed, strength, auto, preset]
+    fields = [draft, parts, prompt, clip, seconds, seed, strength, auto, preset, mark]
     run.click(go, fields, shown, concurrency_limit=None, **visits.PRIVATE)
 
     visits.wire_cancel(studio, cancel, job_id)

@@ -22,6 +22,7 @@ def generate_command(settings: dict[str, Any]) -> list[str]:
         words += ["--motion", settings["motion"]]
     if settings.get("from_stage", 1) > 1:
         words += ["--stages", "stages", "--from-stage", str(settings["from_stage"])]
+    words += ["--watermark"] if settings.get("watermark") else []
     return [shlex.join(words)]
 
 
@@ -36,7 +37,7 @@ def animate_command(settings: dict[str, Any]) -> list[str]:
         masks = "edited_again.npz"
     words = ["kinema", "animate", *([masks] if masks else []), "--out", "again.mp4"]
     words += _options(settings, "prompt", "seconds", "seed", "preset", "fit")
-    words += ["--anchored"] if settings.get("anchored") else []
+    words += [f"--{name}" for name in ("anchored", "watermark") if settings.get(name)]
     return [*lines, shlex.join(words)]
 
 

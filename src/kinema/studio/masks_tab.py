@@ -80,6 +80,7 @@ def build(studio: Studio) -> None:
                     False, label="Keep to the colours of the first clip", info="for scenes that stay"
                 )
                 fit = gr.Radio(list(FITS.items()), value="crop", label="Masks of another shape")
+                mark = visits.watermark_box()
                 gr.HTML(shipped.not_runnable_html(True), apply_default_css=False)
             with gr.Row():
                 run = gr.Button("Make the video", variant="primary", elem_id="masks-run")
@@ -181,13 +182,13 @@ def build(studio: Studio) -> None:
     )
 
     async def go(
-        draft, prompt, seconds, seed, anchored, fit, size, right, down, degrees, speed, mirrored, more, request: gr.Request
+        draft, prompt, seconds, seed, anchored, fit, mark, size, right, down, degrees, speed, mirrored, more, request: gr.Request
     ):  # fmt: skip
         sliders = (size, right, down, degrees, speed, mirrored, more)
         still = [gr.skip()] * 7
 
         def begin():
-            settings, files, lines = ask(studio, draft, sliders, prompt, seconds, seed, anchored, fit)
+            settings, files, lines = ask(studio, draft, sliders, prompt, seconds, seed, anchored, fit, bool(mark))
             return studio.begin(visits.visitor_of(studio, request), "masks", TASK, settings, lines, files,
                                 settings["prompt"])  # fmt: skip
 
@@ -209,7 +210,7 @@ def build(studio: Studio) -> None:
                    gr.update(interactive=not now.over), job.id]  # fmt: skip
 
     outputs = [status, final, seams, made, download, run, cancel, job_id]
-    asked = [draft, prompt, seconds, seed, anchored, fit, *sliders]
+    asked = [draft, prompt, seconds, seed, anchored, fit, mark, *sliders]
     run.click(go, asked, outputs, concurrency_limit=None, **visits.PRIVATE)
 
     visits.wire_cancel(studio, cancel, job_id)
@@ -217,7 +218,7 @@ def build(studio: Studio) -> None:
 
 def ask(
     studio: Studio, draft: MaskDraft, sliders: Any, prompt: str | None, seconds: float, seed: float | None,
-    anchored: bool, fit: str | None,
+    anchored: bool, fit: str | None, watermark: bool = False,
 ) -> tuple[dict[str, Any], dict[str, Path], list[str]]:  # fmt: skip
     """What was asked for as settings of the task, the files that it needs, and command lines. Raises InputError."""
     from kinema.masks.recipe import as_text
@@ -234,7 +235,7 @@ def ask(
     settings = {
         "masks": draft.base or None, "steps": [as_text(s) for s in steps] if draft.base else [],
         "prompt": limits.check_prompt(prompt, studio.limits), "seconds": float(seconds), "seed": read_seed(seed),
-        "preset": PRESET, "anchored": bool(anchored), "fit": fit or None,
+        "preset": PRESET, "anchored": bool(anchored), "fit": fit or None, "watermark": watermark,
     }  # fmt: skip
     if not settings["prompt"]:
         raise InputError(

@@ -52,7 +52,8 @@ def animate_picture(settings: dict[str, Any], folder: Path, report: Report) -> N
     )  # fmt: skip
     watch.look()
     report("save", 0, 1)
-    write_generated(result.video.frames, folder / "video.mp4", result.video.fps, settings["preset"])
+    marked = settings.get("watermark", False)
+    write_generated(result.video.frames, folder / "video.mp4", result.video.fps, settings["preset"], marked)
     _write_json(record_of(result), folder / "result.json")
     _write_faults(folder, {s.label or f"subject {s.id + 1}": s.motion for s in result.refined.subjects})
     _poster(result.video.frames, folder)
@@ -102,6 +103,7 @@ def animate_masks(settings: dict[str, Any], folder: Path, report: Report) -> Non
     made = kinema.animate(
         masks, settings["prompt"], settings["seconds"], settings["seed"], settings["preset"], out=folder / "video.mp4",
         anchored=settings["anchored"], fit=settings.get("fit"), progress=report,
+        watermark=settings.get("watermark", False),
     )  # fmt: skip
     report("save", 0, 1)
     seams = [asdict(seam) for seam in made.seams]

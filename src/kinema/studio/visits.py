@@ -46,6 +46,14 @@ def upload_field(label: str, elem_id: str | None = None) -> gr.File:
     return field
 
 
+def watermark_box() -> gr.Checkbox:
+    """Every video says by its manifest that AI made it; this also marks the frames."""
+    return gr.Checkbox(
+        False, label="Invisible watermark", min_width=120,
+        info="The video's C2PA manifest says that AI made it; this says so in the frames too, where the manifest is lost.",
+    )  # fmt: skip
+
+
 def visitor_of(studio: Studio, request: gr.Request) -> str:
     """Who asks. Raises gr.Error where the cookie is not of this server."""
     try:

@@ -17,6 +17,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+from kinema.console import hush
 from kinema.errors import InputError
 
 NICE = 10
@@ -50,6 +51,7 @@ def work(pipe: Connection, cancelled: Event) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.nice(NICE)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    hush()
     while True:
         try:
             task, settings, folder = pipe.recv()

@@ -57,7 +57,8 @@ def test_drags_and_painted_shapes_come_back_checked():
 def test_the_command_line_says_what_the_page_was_told():
     settings = {
         "prompt": "a man's $(hat)", "seconds": 2.0, "strength": None, "seed": 7, "preset": "mini-svd",
-        "drags": [("left_hand", (33.0, 34.0), (40.25, 14.0))], "shapes": [], "motion": "motion.bvh", "from_stage": 2, "watermark": True,
+        "drags": [("left_hand", (33.0, 34.0), (40.25, 14.0))], "shapes": [], "motion": "motion.bvh", "from_stage": 2,
+        "watermark": True,
     }  # fmt: skip
     (line,) = commands.generate_command(settings)
     words = shlex.split(line)

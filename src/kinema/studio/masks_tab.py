@@ -182,7 +182,8 @@ def build(studio: Studio) -> None:
     )
 
     async def go(
-        draft, prompt, seconds, seed, anchored, fit, mark, size, right, down, degrees, speed, mirrored, more, request: gr.Request
+        draft, prompt, seconds, seed, anchored, fit, mark, size, right, down, degrees, speed, mirrored, more,
+        request: gr.Request,
     ):  # fmt: skip
         sliders = (size, right, down, degrees, speed, mirrored, more)
         still = [gr.skip()] * 7

@@ -79,7 +79,7 @@ def take(browser, url: str, scheme: str, size: tuple[int, int], make: bool) -> N
         tab.screenshot(path=shot, full_page=True)
         picture = Image.open(shot).convert("RGB")
         if is_phone:
-            strips.append(picture.crop((0, 0, picture.width, PHONE_TALL_PX)))
+            strips.append(picture.crop((0, 0, picture.width, min(PHONE_TALL_PX, picture.height))))
             continue
         picture = picture.resize((WIDE_PX, round(picture.height * WIDE_PX / picture.width)), Image.Resampling.LANCZOS)
         picture.crop((0, 0, WIDE_PX, min(TALLEST_PX, picture.height))).save(

@@ -97,13 +97,18 @@ def test_a_picture_a_drag_and_a_painted_target_then_a_rerun_and_a_reload(page, s
     assert command.startswith("kinema generate picture.png")
     assert "--drag left_hand 33,34 40,14" in command
     assert "--target sketch.json" in command
+    assert page.locator("#zip").is_visible()
     tab(page, "See and mend")
+    page.locator('#mend-parts polygon[data-part$="_forearm"]').first.wait_for()
+    turned_by_keys(page.locator("#mend-3d"))
+    assert "Joints that stage 2 hardly saw" in page.inner_text("#mend-faults")
     page.locator('#mend-parts polygon[data-part$="_forearm"]').first.focus()
     for _ in range(4):
         page.keyboard.press("ArrowUp")
     page.locator("#mend-seed input").fill("-1")
     page.click("#from3")
     assert "seed: is -1" in ended(page, "#mend-status")
+    assert "seed: is -1" in page.inner_text("#mend-seed"), "it also stands beside the field"
     assert "forearm moved" in page.inner_text("#mend-parts p >> nth=-1"), "an error loses nothing"
     page.locator("#mend-seed input").fill("7")
     page.click("#from2")
@@ -123,20 +128,15 @@ def test_a_picture_a_drag_and_a_painted_target_then_a_rerun_and_a_reload(page, s
     assert server.asked_for() == ""
 
 
-def test_by_keys_alone_and_an_own_motion(page, tmp_path):
-    """Tab and Enter lead from the page's beginning to a job; its motion comes from a .bvh."""
-    by_keys(page, "#example-0")
-    page.wait_for_selector("#parts svg ellipse")
-    save_motion(load_motion(shipped.HERE / "punch.npz")[:8], tmp_path / "own.bvh")
-    page.locator("#motion input[type=file]").set_input_files(tmp_path / "own.bvh")
-    page.locator("#motion-says", has_text="human, 0.4 s").wait_for()
-    by_keys(page, '#parts polygon[data-part="left_hand"]')
-    page.keyboard.press("Delete")
-    assert "No targets yet" in page.inner_text("#parts")
-    fill(page, "#seconds", 1)
-    by_keys(page, "#run")
-    assert "Done" in ended(page, "#status")
-    assert "--motion motion.bvh" in page.inner_text("#made pre")
+def turned_by_keys(view):
+    """The 3D view stands, goes to its last frame, and is seen from another side."""
+    view.get_by_role("button", name="Pause").click()
+    view.get_by_role("slider").press("End")
+    assert view.locator(".kn-time").inner_text() == "frame 8 of 8"
+    canvas = view.locator("canvas")
+    before = canvas.evaluate("(shown) => shown.toDataURL()")
+    canvas.press("ArrowLeft")
+    assert canvas.evaluate("(shown) => shown.toDataURL()") != before
 
 
 def by_keys(page, selector):
@@ -195,24 +195,32 @@ def test_a_bad_edit_and_a_bad_file_say_so_beside_the_field_and_lose_nothing(page
     page.wait_for_selector("#picture-says .kn-bad:has-text('shows no person')")
 
 
-def test_cancel_stops_and_two_visitors_get_their_own(page, browser, server):
-    """Markup in a prompt stays text; the other visitor's job goes on."""
+def test_cancel_stops_and_another_visitor_by_keys_alone_gets_a_video(page, browser, server, tmp_path):
+    """Markup in a prompt stays text. The other one goes by Tab and Enter, with a motion of its own, a .bvh."""
     other_context = browser.new_context()
     other = opened(other_context, server)
-    for visitor, seconds in ((page, 20), (other, 1)):
-        visitor.click("#example-1")
-        visitor.wait_for_selector("#parts svg")
-        fill(visitor, "#seconds", seconds)
+    by_keys(other, "#example-0")
+    other.wait_for_selector("#parts svg ellipse")
+    save_motion(load_motion(shipped.HERE / "punch.npz")[:8], tmp_path / "own.bvh")
+    other.locator("#motion input[type=file]").set_input_files(tmp_path / "own.bvh")
+    other.locator("#motion-says", has_text="human, 0.4 s").wait_for()
+    by_keys(other, '#parts polygon[data-part="left_hand"]')
+    other.keyboard.press("Delete")
+    assert "No targets yet" in other.inner_text("#parts")
+    fill(other, "#seconds", 1)
+    page.click("#example-1")
+    page.wait_for_selector("#parts svg")
+    fill(page, "#seconds", 20)
     page.locator("#prompt textarea").fill("<img src=x onerror=document.title=1> walks")
     page.click("#run")
     page.wait_for_selector("#status .kn-run")
-    other.click("#run")
+    by_keys(other, "#run")
     other.wait_for_selector("#status .kn-wait")
     page.click("#cancel")
     assert "Cancelled" in ended(page, "#status")
     assert page.locator("#final video").count() == 0
     assert "Done" in ended(other, "#status")
-    assert "--seconds 1" in other.inner_text("#made pre")
+    assert "--motion motion.bvh" in other.inner_text("#made pre")
     assert "walks" in page.input_value("#prompt textarea")
     assert page.title() == "kinema studio"
     other_context.close()

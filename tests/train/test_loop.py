@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -155,11 +155,37 @@ def test_batches_that_are_drawn_ahead_come_in_order():
     assert list(drawn_ahead(draw, range(20), 3)) == [(n, 10 * n) for n in range(20)]
 
 
-def test_other_settings_than_it_began_with_are_said(tmp_path, caplog):
+def test_other_settings_than_it_began_with_are_refused_or_said(tmp_path, caplog):
     model, loss = task()
     train(model, loss, LoopConfig(steps=4, checkpoint_every=4), tmp_path)
-    train(model, loss, LoopConfig(steps=6, checkpoint_every=4, learning_rate=0.1, seed=2), tmp_path)
+    other = LoopConfig(steps=6, checkpoint_every=4, learning_rate=0.1, seed=2)
+    with pytest.raises(InputError, match=r"learning_rate 0\.001 -> 0\.1, seed 0 -> 2"):
+        train(model, loss, other, tmp_path)
+    train(model, loss, replace(other, other_settings="go-on"), tmp_path)
     assert "learning_rate 0.001 -> 0.1, seed 0 -> 2" in caplog.text
+
+
+@dataclass(frozen=True)
+class Settings:
+    run: Path
+    batch: int = 8
+    capture: Path = Path("here/capture.npz")
+    threads: int = 0
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=4, checkpoint_every=4))
+
+
+def test_a_checkpoint_of_another_batch_or_data_is_refused_but_not_of_another_place(tmp_path):
+    model, loss = task()
+    began = Settings(tmp_path)
+    train(model, loss, began, tmp_path)
+    longer = replace(began, threads=2, capture=Path("there/capture.npz"), loop=replace(began.loop, steps=6))
+    train(model, loss, longer, tmp_path)
+    for changed, said in (
+        (replace(began, batch=4), "batch 8 -> 4"),
+        (replace(began, capture=Path("x.npz")), "capture capture.npz -> x.npz"),
+    ):
+        with pytest.raises(InputError, match=said):
+            train(model, loss, changed, tmp_path)
 
 
 def test_videos_and_numbers_of_an_evaluation_are_kept(tmp_path):
@@ -217,7 +243,7 @@ def test_wandb_is_told_numbers_and_videos_and_goes_on_as_the_same_run(tmp_path, 
         return board
 
     first = run(4)
-    assert (first.begun["project"], first.begun["id"], first.begun["resume"]) == ("project", "mine", "allow")
+    assert (first.begun["project"], first.begun["name"], first.begun["resume"]) == ("project", "mine", "allow")
     assert [step for step, _ in first.told] == [2, 4, 4]
     assert first.told[1][1] == {"sample": ("sample_000004.mp4", "mp4")}
     assert first.told[2][1].keys() >= {"loss", "learning_rate", "data_share", "score"}

@@ -161,7 +161,7 @@ def train_autoencoder(config: AutoencoderTrainConfig) -> Path:
         mse = F.mse_loss(model.decoder(latents).clamp(-1, 1), held_out, reduction="none").mean((1, 2, 3)) / 4
         return {"psnr_db": float(-10 * mse.log10().mean()), "latent_std": float(latents.std())}
 
-    train(model, loss, config.loop, config.run, evaluate, evaluate_every=config.loop.checkpoint_every, draw=draw)
+    train(model, loss, config, config.run, evaluate, evaluate_every=config.loop.checkpoint_every, draw=draw)
     if config.out and leads():
         model.half().save_pretrained(config.out, safe_serialization=True)
         write_card(

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import kinema
 from kinema.atomic import atomic_path
 from kinema.checkpoints import sha256
-from kinema.train.checkpoint import CHECKPOINT
-
-LEFT_OUT = ("run", "out", "cache", "threads", "device")
-"""Settings that change nothing about the weights."""
+from kinema.train.checkpoint import CHECKPOINT, LEFT_OUT, plain
 
 
 def write_card(out: Path, run: Path, task: str, config: Any, data: dict[str, Any]) -> None:
@@ -29,7 +25,7 @@ def write_card(out: Path, run: Path, task: str, config: Any, data: dict[str, Any
     with safe_open(run / CHECKPOINT, "pt") as opened:
         header = opened.metadata()
     files = sorted(out.rglob("*.safetensors")) if out.is_dir() else [out]
-    settings = _plain(config)
+    settings = plain(config)
     card = {
         "task": task,
         "kinema": kinema.__version__,
@@ -85,16 +81,6 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return run[0] + ("+" if run[1] else "")
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value.name if isinstance(value, Path) else value
 
 
 def _flat(value: dict[str, Any], before: str = "") -> list[tuple[str, Any]]:

@@ -13,7 +13,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,14 +33,22 @@ log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.safetensors"
 BETAS = (0.9, 0.99)
 ONE_CURVE = ("learning_rate", "warmup", "decay", "weight_decay", "clip_norm", "ema", "seed", "accumulate")
-"""Settings that a run can't change on its way and still be one run."""
+"""Settings of the loop that a run can't change on its way and still be one run."""
+LEFT_OUT = ("run", "out", "cache", "threads", "device")
+"""Settings that change nothing about the weights."""
+UNSEEN = (
+    *LEFT_OUT, "loop", "start", "validation", "validation_photographs", "validation_clips", "evaluate_every", "sample_steps",
+    "checkpointing",
+)  # fmt: skip
+"""Settings that a run may change on its way: nor do these change what is trained from then on."""
 
 
 class Trained:
     """The weights of `model` that are trained, their averages, and the optimizer; `network` holds them all."""
 
-    def __init__(self, model: nn.Module, config: LoopConfig, network: nn.Module):
+    def __init__(self, model: nn.Module, config: LoopConfig, network: nn.Module, settings: Any):
         self.model, self.config, self.network = model, config, network
+        self.settings = _seen(plain(settings)) if settings is not config else {}
         weights = list(model.parameters())
         self.places = [k for k, weight in enumerate(weights) if weight.requires_grad]
         trained = [weights[k] for k in self.places]
@@ -142,7 +150,7 @@ class Trained:
         run.mkdir(parents=True, exist_ok=True)
         if is_deepspeed(accelerator):
             Path(f"{state}.part").replace(state)
-        header = {"step": str(step), "loop": json.dumps(asdict(self.config))}
+        header = {"step": str(step), "loop": json.dumps(asdict(self.config)), "settings": json.dumps(self.settings)}
         with atomic_path(run / CHECKPOINT) as temporary:
             save_file(gathered, temporary, header | {"processes": str(accelerator.num_processes)})
         for old in run.glob("state-*"):
@@ -181,7 +189,7 @@ class Trained:
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
 
     def _check(self, path: Path, header: dict[str, str], tensors: dict[str, Tensor], accelerator: Accelerator) -> None:
-        """Raises InputError where a checkpoint is of another model; warns where it is of other settings."""
+        """Raises InputError where a checkpoint is of another model, or of other settings; warns where those may be."""
         mend = "give another run folder, or the same model and sizes"
         found = {k.removeprefix("model."): tuple(v.shape) for k, v in tensors.items() if k.startswith("model.")}
         own = {name: tuple(value.shape) for name, value in self.model.state_dict().items()}
@@ -194,9 +202,32 @@ class Trained:
         then, now = json.loads(header.get("loop", "{}")), asdict(self.config)
         then |= {"processes": int(header["processes"])} if "processes" in header else {}
         now["processes"] = accelerator.num_processes
-        changed = [f"{k} {then[k]} -> {now[k]}" for k in (*ONE_CURVE, "processes") if then.get(k, now[k]) != now[k]]
+        pairs = [(k, then[k], now[k]) for k in (*ONE_CURVE, "processes") if k in then]
+        before = json.loads(header.get("settings", "{}"))
+        pairs += [(k, before[k], v) for k, v in self.settings.items() if k in before]
+        changed = ", ".join(f"{name} {old} -> {new}" for name, old, new in pairs if old != new)
+        if changed and self.config.other_settings == "stop":
+            raise InputError(
+                path, f"is of a run with other settings: {changed}", "those that it began with",
+                "give another run folder, or --loop.other-settings go-on",
+            )  # fmt: skip
         if changed:
-            log.warning("%s goes on with other settings than it began with: %s", path.parent, ", ".join(changed))
+            log.warning("%s goes on with other settings than it began with: %s", path.parent, changed)
+
+
+def _seen(settings: dict[str, Any]) -> dict[str, Any]:
+    return {k: _seen(v) if isinstance(v, dict) else v for k, v in settings.items() if k not in UNSEEN}
+
+
+def plain(value: Any) -> Any:
+    """A configuration as JSON has it, paths by their names."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return value.name if isinstance(value, Path) else value
 
 
 def is_deepspeed(accelerator: Accelerator) -> bool:

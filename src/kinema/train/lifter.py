@@ -305,7 +305,7 @@ def train_lifter(config: LifterTrainConfig) -> Path:
     train(
         model,
         lambda batch: lifting_loss(model, batch),
-        config.loop,
+        config,
         config.run,
         (lambda _: validation_numbers(model, validation)) if validation else None,
         draw=lambda step: draw(clips, bones, config.batch, rng_for(seed, step)),

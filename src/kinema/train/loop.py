@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -53,6 +53,16 @@ class LoopConfig:
     """Whether to log for TensorBoard besides, where it is installed; RUN/log.jsonl is always written."""
     wandb: str | None = None
     """Project of Weights & Biases to log to besides."""
+    other_settings: Literal["stop", "go-on"] = "stop"
+    """What to do where a run began with other settings, so that it would not be one curve."""
+
+
+@runtime_checkable
+class TaskConfig(Protocol):
+    """All settings of a training: a dataclass."""
+
+    @property
+    def loop(self) -> LoopConfig: ...
 
 
 def rng_for(seed: int, step: int) -> np.random.Generator:
@@ -105,31 +115,34 @@ class _Step(nn.Module):
 def train(
     model: nn.Module,
     loss: Callable[[Any], Tensor],
-    config: LoopConfig,
+    settings: LoopConfig | TaskConfig,
     run: Path,
     evaluate: Evaluate | None = None,
     evaluate_every: int = 400,
     draw: Callable[[int], Any] = int,
     network: nn.Module | None = None,
 ) -> nn.Module:
-    """Train `model` in place up to `config.steps`, then load the averaged weights into it.
+    """Train `model` in place up to `loop.steps`, then load the averaged weights into it.
 
+    settings all of the training's, of which `loop` is used here; the others are kept with the checkpoint, which is
+             refused to a run of other ones
     run      folder: checkpoint.safetensors (weights that are trained, averages, optimizer state, step), log.jsonl,
              tensorboard/, samples/. Where it holds a checkpoint already, training goes on from there
     draw     the batch of a number; without it `loss` gets the number itself
     network  what the loss calls and is distributed, where `model` is only the trained part of it (as a LoRA)
-    Raises InputError where the checkpoint is of another model, and FloatingPointError where the loss is not a finite
-    number: the checkpoint before it is kept, and the batch as RUN/nan_STEP.safetensors.
+    Raises InputError where the checkpoint is of another model or of other settings, and FloatingPointError where the loss
+    is not a finite number: the checkpoint before it is kept, and the batch as RUN/nan_STEP.safetensors.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.utils import GradientAccumulationPlugin
 
+    config = settings if isinstance(settings, LoopConfig) else settings.loop
     # Not every batch reaches every weight: a prior of three bodies sees one of them at a time.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     several = GradientAccumulationPlugin(num_steps=config.accumulate)
     accelerator = Accelerator(device_placement=False, gradient_accumulation_plugin=several, kwargs_handlers=[unused])
     run.mkdir(parents=True, exist_ok=True)
-    state = Trained(model, config, network or model)
+    state = Trained(model, config, network or model, settings)
     loss_of: Any = state.prepare(accelerator, _Step(network or model, loss))
     first, writes = state.resume(run, accelerator), accelerator.is_main_process
     numbers = batch_numbers(config, first, accelerator.num_processes, accelerator.process_index)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -348,7 +348,7 @@ def train_mvideo(config: MVideoTrainConfig, example: Callable[[int], Example] | 
         return {"sample": Video(made, config.clip.fps)}
 
     sampled = evaluate if config.evaluate_every else None
-    train(adapter, loss, loop, config.run, sampled, config.evaluate_every or 1, batch_of, network)
+    train(adapter, loss, replace(config, loop=loop), config.run, sampled, config.evaluate_every or 1, batch_of, network)
     if config.out and leads():
         save_adapter(network, config.out, config.base.name, weights_hash(config.base / "transformer"))
         write_card(config.out, config.run, "mvideo", config, about)
@@ -387,7 +387,7 @@ def train_base(config: BaseTrainConfig, example: Callable[[int], Example] | None
         text = _read(model, drawn[0].captions)
         return mvideo_losses(network, model.scheduler, text, *drawn, False, precision).diffusion
 
-    train(network.base, loss, config.loop, config.run, draw=batch_of)
+    train(network.base, loss, config, config.run, draw=batch_of)
     if config.out and leads():
         for name, part in (("transformer", network.base), ("vae", model.autoencoder)):
             part.register_to_config(_name_or_path="")  # diffusers would write where it was read from

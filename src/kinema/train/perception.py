@@ -196,7 +196,7 @@ def train_perception(config: PerceptionTrainConfig) -> Path:
     def drawn(step: int) -> tuple[Batch, int, np.random.Generator]:
         return draw_step(pool, config, step)
 
-    train(net, lambda batch: drawn_loss(net, batch, precision), config.loop, config.run, evaluate, draw=drawn)
+    train(net, lambda batch: drawn_loss(net, batch, precision), config, config.run, evaluate, draw=drawn)
     out = config.out or config.run / "perception.safetensors"
     if leads():
         save_perception(net, out, {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)})

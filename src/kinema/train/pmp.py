@@ -270,7 +270,7 @@ def train_pmp(config: PmpTrainConfig) -> Path:
     train(
         model,
         lambda batch: batch_loss(model, batch, device, precision),
-        config.loop,
+        config,
         config.run,
         (lambda _: validation_numbers(model, validation)) if validation else None,
         draw=lambda step: draw(task, step),

@@ -175,7 +175,7 @@ def train_full_revision(config: FullRevisionConfig) -> Path:
         compute_twice(trainee.network)
     trainee.network.to(device).train()
     measure = measurer(trainee, held, config.sample_steps) if len(held) else None
-    train(trainee.network, trainee.loss, loop, config.run, measure, config.evaluate_every, draw)
+    train(trainee.network, trainee.loss, replace(config, loop=loop), config.run, measure, config.evaluate_every, draw)
     tensors = motion_tensors(trainee.network, trainee.is_trained)
     if config.out and leads():
         trained_what = f"{config.preset}, {f'LoRA of rank {config.rank}' if config.rank else 'whole layers'}"

@@ -6,6 +6,7 @@ the time that was spent waiting for data. Videos of an evaluation go to RUN/samp
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import logging
@@ -114,4 +115,5 @@ def _wandb(run: Path, project: str) -> Any:
         raise InputError("--loop.wandb", "needs Weights & Biases, which is not installed", mend="pip install wandb")
     import wandb  # pyright: ignore[reportMissingImports]
 
-    return wandb.init(project=project, name=run.name, id=run.resolve().name, dir=str(run), resume="allow")
+    own = hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:8]  # other runs may have folders of this name
+    return wandb.init(project=project, name=run.name, id=f"{run.name}-{own}", dir=str(run), resume="allow")

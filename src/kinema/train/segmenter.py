@@ -229,7 +229,7 @@ def train_segmenter(config: SegmenterTrainConfig, worlds: tuple[ClipSource, Clip
     def draw(step: int) -> list[Window]:
         return draw_windows(pool, config, step)
 
-    train(net, lambda windows: segmenter_loss(net, windows), config.loop, config.run, evaluate, draw=draw)
+    train(net, lambda windows: segmenter_loss(net, windows), config, config.run, evaluate, draw=draw)
     out = config.out or config.run / "segmenter.safetensors"
     if leads():
         save_segmenter(net, out, {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)})

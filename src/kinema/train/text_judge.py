@@ -255,7 +255,7 @@ def train_text_judge(config: TextJudgeTrainConfig, worlds: tuple[ClipSource, Cli
     def draw_step(step: int) -> Judged:
         return draw(pool, prompts, config, step)
 
-    train(net, lambda batch: judging_loss(net, batch), config.loop, config.run, evaluate, draw=draw_step)
+    train(net, lambda batch: judging_loss(net, batch), config, config.run, evaluate, draw=draw_step)
     out = config.out or config.run / "text.safetensors"
     if leads():
         save_text_judge(net, out, {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)})

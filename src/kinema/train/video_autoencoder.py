@@ -155,7 +155,7 @@ def train_video_autoencoder(config: VideoAutoencoderTrainConfig) -> Path:
             "latent_rms": float(torch.cat(latents).square().mean() ** 0.5),
         }
 
-    train(model, loss, config.loop, config.run, evaluate, evaluate_every=config.loop.checkpoint_every, draw=draw)
+    train(model, loss, config, config.run, evaluate, evaluate_every=config.loop.checkpoint_every, draw=draw)
     if config.out and leads():
         model.register_to_config(_name_or_path="")  # diffusers would write where it was read from
         model.half().save_pretrained(config.out)

@@ -258,7 +258,7 @@ def _train(model: Denoiser, config: VideoTrainConfig, autoencoder: Any, guided: 
     def loss(drawn: tuple[Batch, np.random.Generator]) -> Tensor:
         return denoising_loss(model, *drawn, guided, precision)
 
-    train(model, loss, config.loop, config.run, draw=batch_of)
+    train(model, loss, config, config.run, draw=batch_of)
 
 
 def _save_folder(model: Denoiser, autoencoder: Any, folder: Path) -> None:

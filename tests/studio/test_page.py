@@ -13,6 +13,7 @@ from kinema.studio import shipped
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 JOB_MS = 240_000
 """On a loaded machine; a quiet core takes a twentieth."""
+MARKUP = "<img src=x onerror=document.title=1> walks"
 TABS = ("Animate a picture", "See and mend", "Masks to video", "Clean a motion", "Compare", "Results")
 
 
@@ -208,10 +209,11 @@ def test_cancel_stops_and_another_visitor_by_keys_alone_gets_a_video(page, brows
     other.keyboard.press("Delete")
     assert "No targets yet" in other.inner_text("#parts")
     fill(other, "#seconds", 1)
+    other.locator("#prompt textarea").fill(MARKUP)
     page.click("#example-1")
     page.wait_for_selector("#parts svg")
     fill(page, "#seconds", 20)
-    page.locator("#prompt textarea").fill("<img src=x onerror=document.title=1> walks")
+    page.locator("#prompt textarea").fill(MARKUP)
     page.click("#run")
     page.wait_for_selector("#status .kn-run")
     by_keys(other, "#run")
@@ -221,8 +223,13 @@ def test_cancel_stops_and_another_visitor_by_keys_alone_gets_a_video(page, brows
     assert page.locator("#final video").count() == 0
     assert "Done" in ended(other, "#status")
     assert "--motion motion.bvh" in other.inner_text("#made pre")
-    assert "walks" in page.input_value("#prompt textarea")
-    assert page.title() == "kinema studio"
+    assert page.input_value("#prompt textarea") == MARKUP
+    tab(other, "Results")
+    other.locator("#gallery button img").first.click()
+    other.locator("#gallery-panel h3", has_text=MARKUP).wait_for()
+    tab(other, "Compare")
+    other.locator("#pair figcaption", has_text=MARKUP).first.wait_for()
+    assert page.title() == other.title() == "kinema studio"
     other_context.close()
 
 

@@ -144,10 +144,12 @@ def test_fifty_visitors_poll_while_twenty_jobs_wait_and_all_end(server, tmp_path
             httpx.AsyncClient(base_url=server.url, timeout=300, limits=httpx.Limits(max_connections=30)) as programs,
         ):
             motion = await load.upload(programs, "short.npz", (tmp_path / "short.npz").read_bytes())
+            values = [[motion, str(k), None, None, "", []] for k in range(19)]
+            values.append([motion, "a man punches", None, 8, "height=1.5", ["openpose"]])
             until = time.monotonic() + 6
             await asyncio.gather(
                 *(load.visitor(visitors, k, until, took, errors) for k in range(50)),
-                *(load.call(programs, "clean_motion", [motion, str(k), None, None, "", []], errors) for k in range(20)),
+                *(load.call(programs, "clean_motion", given, errors) for given in values),
             )
 
     process = server.process.pid
@@ -156,6 +158,9 @@ def test_fifty_visitors_poll_while_twenty_jobs_wait_and_all_end(server, tmp_path
     asyncio.run(story())
     assert errors == []
     assert len(list(server.folder.glob("*/results/*-clean-*/all_stages.zip"))) == made + 20
+    (drawn,) = server.folder.glob("*/results/*-clean-*/openpose.mp4")
+    assert len(load_motion(drawn.with_name("cleaned.npz"))) == 8
+    assert len(load_motion(drawn.with_name("cleaned.bvh"))) == len(load_motion(drawn.with_name("cleaned.glb"))) == 8
     assert len(took) >= 100
     assert (load.cpu_s(process) - used) / len(took) < 0.1
     assert load.memory_mb(process, "VmRSS") < before + 1500, "the models' room, once"

@@ -194,6 +194,9 @@ def test_in_a_browser_by_keys_after_a_reload_and_without_other_servers(tmp_path,
             expect(tab.locator("#vote-0")).to_be_visible(timeout=20_000)
             tab.keyboard.press("0")
             expect(tab.locator("#study-where")).to_contain_text("Pair 2 of 4", timeout=20_000)
+            axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+            found = axe.run(tab).response["violations"]
+            assert [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")] == []
             assert "baseline" not in tab.content()
             assert not any("ours" in url or "clip" in url for url in asked_for)
             assert {urlparse(url).hostname for url in asked_for if url.startswith("http")} == {

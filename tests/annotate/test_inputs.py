@@ -3,12 +3,15 @@
 import io
 import json
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from kinema.annotate.fetching import local_file
 from kinema.annotate.inputs import find_sources
+from kinema.annotate.recipes import MVideo, cut_stage
+from kinema.annotate.record import Record
 from kinema.errors import InputError
 from kinema.video import read_video, write_video
 
@@ -80,6 +83,21 @@ def test_shards_and_the_video_in_them(folder, tmp_path):
         assert len(read_video(path).frames) == 4
         kept = path
     assert not kept.exists()
+
+
+def test_videos_beside_shards_are_not_forgotten(folder):
+    tar_of(folder / "in.tar", [("a.mp4", (folder / "one.mp4").read_bytes() + b"\0"), ("a.txt", b"a man jumps")])
+    assert [s.key for s in find_sources(folder).sources] == ["a", "one", "sub_two_part"]
+
+
+def test_the_frame_rate_that_is_said_of_a_url_is_compared_once_it_is_here(tmp_path):
+    listed = tmp_path / "list.jsonl"
+    listed.write_text('{"video": "https://example.org/a.mp4", "caption": "a man runs", "fps": 30}')
+    (url,) = find_sources(listed).sources
+    record = Record(url, url.key, str(video(tmp_path / "a.mp4", fps=8.0)))
+    with pytest.raises(InputError, match=r"a.mp4: says that it has 30 frames a second"):
+        cut_stage(MVideo()).run(record)
+    assert cut_stage(MVideo()).run(replace(record, source=replace(url, stated_fps=8.0))).shots == ((0, 4),)
 
 
 def test_the_same_video_twice_is_annotated_once(folder):

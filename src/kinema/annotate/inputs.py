@@ -94,10 +94,9 @@ def _found(src: str, refuse: Callable[[InputError], None]) -> Iterator[_Found]:
         shards = sorted(path.glob("*.tar"))
         for shard in shards:
             yield from _in_shard(shard, refuse)
-        if not shards:
-            videos = sorted(p for p in path.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
-            for video in videos:
-                yield from _beside(video, str(video.relative_to(path).with_suffix("")), refuse)
+        videos = sorted(p for p in path.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
+        for video in videos:
+            yield from _beside(video, str(video.relative_to(path).with_suffix("")), refuse)
     elif not path.exists():
         raise InputError(src, "does not exist", "a folder, a list (.txt, .jsonl), a shard (.tar), a video, or a URL")
     elif path.suffix.lower() == ".tar":
@@ -219,11 +218,18 @@ def _checked(found: _Found, captions: Captions) -> Source:
     if captions == "needed" and source.caption is None:
         raise InputError(found.where, "has no caption", "NAME.txt beside it, or a list or shard with captions",
                          "give captions, have them made (--captions made), or skip it (--bad skip)")  # fmt: skip
-    if found.fps is not None and not _URL.match(source.location):
-        true = _rate_of(source, found.where)
-        if abs(found.fps / true - 1) > FPS_TOLERANCE:
-            raise InputError(found.where, f"says that it has {found.fps:g} frames a second", f"{true:g}, as its video")
+    if found.fps is None:
+        return source
+    if _URL.match(source.location):
+        return replace(source, stated_fps=found.fps)
+    check_rate(found.fps, _rate_of(source, found.where), found.where)
     return source
+
+
+def check_rate(stated: float, true: float, where: str) -> None:
+    """Raises InputError where a video's own frame rate is another than what is said of it."""
+    if abs(stated / true - 1) > FPS_TOLERANCE:
+        raise InputError(where, f"says that it has {stated:g} frames a second", f"{true:g}, as its video")
 
 
 def _rate_of(source: Source, where: str) -> float:

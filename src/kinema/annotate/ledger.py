@@ -27,6 +27,7 @@ MOST_DEATHS = 5
 def source_id(source: Source) -> str:
     """Of the video's bytes and what is said about it; not of where it lies."""
     told = [source.key, source.sha256, source.caption, source.licence, source.origin]
+    told += [source.stated_fps] if source.stated_fps else []
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from kinema.annotate import cuts, looking
 from kinema.annotate.captions import Captioner, MotionJudge, RuleJudge, SeenCaptioner, load_judge
+from kinema.annotate.inputs import check_rate
 from kinema.annotate.record import SCHEMA, Record
 from kinema.errors import InputError
 from kinema.extract.observe import Perception
@@ -156,6 +157,8 @@ def cut_stage(recipe: Recipe) -> Stage:
     common = recipe.common
 
     def run(record: Record) -> Record:
+        if record.source.stated_fps:
+            check_rate(record.source.stated_fps, cuts.steady_rate(record.path, None)[0], record.source.origin)
         fps, ask = cuts.steady_rate(record.path, common.fps)
         frames = cuts.scaled_frames(record.path, ask, min(cuts.LOOK_SIDE_PX, common.side_px))
         shots = cuts.find_shots(frames, fps, common.cut_threshold)

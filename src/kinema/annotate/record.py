@@ -29,6 +29,7 @@ class Source:
     sha256    of the video's bytes; of a URL, of its address: what makes it this source and no other
     caption   None: there is none
     origin    what the credits say: the source's own words, else its file name or URL
+    stated_fps  what is said of a URL's frame rate, to be compared once it is here; 0: nothing
     """
 
     key: str
@@ -40,6 +41,7 @@ class Source:
     offset: int = 0
     size: int = 0
     suffix: str = ".mp4"
+    stated_fps: float = 0.0
 
 
 @dataclass(frozen=True)

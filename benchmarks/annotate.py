@@ -67,7 +67,7 @@ class Counts:
 
 
 def moves(clip: WorldClip, least: float) -> bool:
-    """Truth of "evident motion": the true joint or object that moves most does so by `least` of the picture a second."""
+    """Truth of "evident motion": the true joints or object that move most do so by `least` of the picture a second."""
     return max(agreement.picture_speed(s, clip.scene.cameras) for s in clip.scene.subjects) >= least
 
 

@@ -52,7 +52,7 @@ class Revision:
     least_s        shorter shots are left out; 16 frames at stride 4 of 30 a second take 2 s
     least_share    of the picture for the subjects, mean over 10 frames
     most_people    in each of them
-    least_motion   of the picture a second, by the joint that moves most; the caption may tell of more than the clip shows
+    least_motion   of the picture a second, by the joints that move most; the caption may tell of more than the clip shows
     least_iou      of a person's drawn body with its mask, least_joints: share of the joints on it, in each frame
     least_animal_iou  of an animal's, in a segment of 10 frames
     least_psnr_db  of an animal in its own colours, in a segment of 10 frames; a coat with contrasts may have less
@@ -64,7 +64,7 @@ class Revision:
     least_s: float = 2.0
     least_share: float = 0.02
     most_people: int = 5
-    least_motion: float = 0.12
+    least_motion: float = 0.1
     least_iou: float = 0.75
     least_joints: float = 0.8
     least_animal_iou: float = 0.5

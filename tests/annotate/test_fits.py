@@ -117,7 +117,7 @@ def test_a_patched_coat_is_judged_by_its_contrasts():
 
 
 def test_a_clip_in_which_nothing_moves_goes_though_the_camera_does():
-    moves = agreement.judge_motion(seen_scene(), 0.12)
+    moves = agreement.judge_motion(seen_scene(), 0.1, 0.02)
     assert moves.verdict is None
     walks = project(np.array([[[-0.4, 0.9, 0.0]], [[0.4, 0.9, 0.0]]]), pair(moves.scene.cameras, 0, -1))[0][:, 0]
     assert moves.quality["motion"] == pytest.approx(np.ptp(walks[:, 0]) / 96 / ((FRAMES - 1) / 8), rel=0.15)
@@ -125,10 +125,14 @@ def test_a_clip_in_which_nothing_moves_goes_though_the_camera_does():
     root = np.broadcast_to(subject.motion.root_translation_m[:1], (FRAMES, 3)).copy()
     still = replace(subject, motion=replace(subject.motion, root_translation_m=root))
     panned = replace(moves.scene, subjects=(still,), cameras=camera(FRAMES, pan_rad=np.linspace(0, 0.5, FRAMES)))
-    after = agreement.judge_motion(replace(moves, scene=panned), 0.12)
+    after = agreement.judge_motion(replace(moves, scene=panned), 0.1, 0.02)
     assert after.quality["motion"] < 1e-4
     assert after.verdict is not None
     assert after.verdict.stage == "motion"
+    (track,) = moves.observation.tracks
+    flickers = replace(track, masks=np.broadcast_to(track.masks[:1], track.masks.shape).copy())
+    trembles = replace(moves, observation=replace(moves.observation, tracks=(flickers,)))
+    assert agreement.judge_motion(trembles, 0.1, 0.02).verdict is not None
 
 
 def pair(cameras, *frames):

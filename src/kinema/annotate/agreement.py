@@ -130,19 +130,36 @@ def draw_parts(record: Record) -> Record:
     return replace(record.scored(speed_m_s=speed_m_s(scene)), part_ids=parts)
 
 
-def judge_motion(record: Record, least_motion: float) -> Record:
-    """Left out: a clip in which no joint of a body, and no object, moves evidently, as its caption may not tell.
+def judge_motion(record: Record, least_motion: float, least_outline: float) -> Record:
+    """Left out: a clip in which no subject moves evidently, as its caption may not tell. Joints and outline must both do so:
+    fitted joints tremble where they are hardly seen, and masks flicker.
 
-    least_motion  of the picture's longer side a second, by the joints or object that move most, without the camera
+    least_motion   of the picture's longer side a second, by the joints or object that move most, without the camera
+    least_outline  of the same, by the outlines on average
     """
-    scene = record.scene
+    scene, seen = record.scene, record.observation
     assert scene is not None
-    motion = max(picture_speed(s, scene.cameras) for s in scene.subjects)
-    record = record.scored(motion=motion)
-    if motion < least_motion:
-        told = f"nothing moves by more than {motion:.1%} of the picture a second, at least {least_motion:.1%} is asked"
-        return record.filtered("motion", told)
-    return record
+    assert seen is not None
+    found = [
+        (picture_speed(subject, scene.cameras), outline_speed(track, seen.fps))
+        for subject, track in zip(scene.subjects, seen.tracks, strict=True)
+    ]
+    record = record.scored(motion=max(m for m, _ in found), outline_motion=max(o for _, o in found))
+    if any(m >= least_motion and o >= least_outline for m, o in found):
+        return record
+    told = ", ".join(f"joints {m:.1%} and outline {o:.1%} of the picture a second" for m, o in found)
+    return record.filtered("motion", f"{told}; {least_motion:.1%} and {least_outline:.1%} are asked")
+
+
+def outline_speed(track: Track, fps: float) -> float:
+    """Shares of the picture's longer side a second: what comes to a mask and goes from it, by the length of its outline."""
+    apart = max(1, round(STEP_S * fps))
+    ways = []
+    for t in np.flatnonzero(track.present[:-apart] & track.present[apart:]):
+        mask = track.masks[t]
+        rim = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)).sum() / 2
+        ways.append((mask ^ track.masks[t + apart]).sum() / max(1, rim))
+    return float(np.mean(ways)) / max(track.masks.shape[1:]) / (apart / fps) if ways else 0.0
 
 
 def picture_speed(subject: Subject, cameras: Cameras) -> float:

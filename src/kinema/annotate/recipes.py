@@ -53,6 +53,7 @@ class Revision:
     least_share    of the picture for the subjects, mean over 10 frames
     most_people    in each of them
     least_motion   of the picture a second, by the joints that move most; the caption may tell of more than the clip shows
+    least_outline  the same by the outline of a mask, on average
     least_iou      of a person's drawn body with its mask, least_joints: share of the joints on it, in each frame
     least_animal_iou  of an animal's, in a segment of 10 frames
     least_psnr_db  of an animal in its own colours, in a segment of 10 frames; a coat with contrasts may have less
@@ -65,6 +66,7 @@ class Revision:
     least_share: float = 0.02
     most_people: int = 5
     least_motion: float = 0.1
+    least_outline: float = 0.02
     least_iou: float = 0.75
     least_joints: float = 0.8
     least_animal_iou: float = 0.5
@@ -195,7 +197,7 @@ def clip_stages(recipe: Recipe, models: Models) -> tuple[Stage, ...]:
         Stage("sample", f"{who} 1", lambda c: looking.sample(c, see(), r.least_share, r.most_people), gpu=True),
         Stage("see", f"{who} 1", lambda c: looking.see(c, see()), gpu=True),
         Stage("place", "1", fits.place),
-        Stage("motion", "1", lambda c: agreement.judge_motion(c, r.least_motion)),
+        Stage("motion", "1", lambda c: agreement.judge_motion(c, r.least_motion, r.least_outline)),
         Stage("camera", "2", lambda c: fits.judge_camera(c, r.most_camera_px, r.least_track)),
         Stage("animals", "1", fits.fit_animals),
         Stage("agree", "2", lambda c: agreement.agree(c, *limits)),

@@ -66,7 +66,7 @@ class Revision:
     least_share: float = 0.02
     most_people: int = 5
     least_motion: float = 0.1
-    least_outline: float = 0.02
+    least_outline: float = 0.015
     least_iou: float = 0.75
     least_joints: float = 0.8
     least_animal_iou: float = 0.5

@@ -27,6 +27,8 @@ from kinema.train import world_video as world
 CLIPS, POOL = 8, 8
 """Of caches and pools, which only take longer to make where they are larger."""
 MINI_CLIP = ClipSettings(17, (128, 128), (64, 64))
+SHORT_CLIP = replace(MINI_CLIP, frames=13)
+"""The shipped captures have no longer ones with one before them."""
 
 
 @dataclass
@@ -61,6 +63,8 @@ def trainings(capture: Path | None, folder: Path, steps: int) -> dict[str, Calla
         run = replace(config.loop, steps=steps, checkpoint_every=steps + 1, tensorboard=False)
         return replace(config, loop=run, threads=1)
 
+    clip = MINI_CLIP if capture else SHORT_CLIP
+
     def data(name: str) -> mvideo.WorldClips:
         return mvideo.WorldClips(folder / name, CLIPS, capture)
 
@@ -82,10 +86,10 @@ def trainings(capture: Path | None, folder: Path, steps: int) -> dict[str, Calla
             short(video_autoencoder.VideoAutoencoderTrainConfig(folder / "va", capture, start=MINI_COGVIDEOX / "vae"))
         ),
         "mvideo-base": lambda: mvideo.train_base(
-            short(mvideo.BaseTrainConfig(folder / "mb", MINI_COGVIDEOX, data("clips"), clip=MINI_CLIP))
+            short(mvideo.BaseTrainConfig(folder / "mb", MINI_COGVIDEOX, data("clips"), clip=clip))
         ),
         "mvideo (batch 8)": lambda: mvideo.train_mvideo(
-            short(mvideo.MVideoTrainConfig(folder / "mv", MINI_COGVIDEOX, data("clips"), clip=MINI_CLIP, batch=8))
+            short(mvideo.MVideoTrainConfig(folder / "mv", MINI_COGVIDEOX, data("clips"), clip=clip, batch=8))
         ),
         "segmenter": lambda: segmenter.train_segmenter(
             short(segmenter.SegmenterTrainConfig(folder / "sg", capture, validation_clips=1, pool=POOL))

@@ -1,21 +1,17 @@
 """The command: totals that add up, runs that go on, other settings, the report, what a user can get wrong."""
 
-import os
 import re
 from pathlib import Path
 
 import disturbed
-import numba
 import numpy as np
 import pytest
-import torch
 
 from commands import refused, status
 from kinema.annotate.index import read_index
 from kinema.annotate.recipes import Common, MVideo, Revision, fingerprint
 from kinema.annotate.run import annotate, here
 from kinema.annotate.shards import read_clips
-from kinema.annotate.worker import one_thread
 from kinema.errors import InputError
 from kinema.video import write_video
 
@@ -142,16 +138,3 @@ def test_mistakes_end_with_status_2(arguments, words, tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     assert words in " ".join(refused(capsys, "annotate", *arguments).split())
     assert not (tmp_path / "out").exists()
-
-
-def test_one_thread_is_given_back():
-    before = torch.get_num_threads(), numba.get_num_threads(), dict(os.environ)
-
-    def fail():
-        with one_thread():
-            assert (torch.get_num_threads(), numba.get_num_threads()) == (1, 1)
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail()
-    assert (torch.get_num_threads(), numba.get_num_threads(), dict(os.environ)) == before

@@ -9,13 +9,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-
-import cv2
-import numba
-import torch
 
 from kinema.annotate import cuts
 from kinema.annotate.codec import members_of
@@ -33,6 +28,7 @@ from kinema.annotate.recipes import (
     versions,
 )
 from kinema.annotate.record import SET_ASIDE, Record, Source, Verdict, annotated
+from kinema.threads import one_thread
 
 log = logging.getLogger(__name__)
 REASON_LENGTH = 300
@@ -163,23 +159,6 @@ class Worker:
         cpu_s["write"] = time.process_time() - began
         outcome = outcome_of(record, cpu_s) | {"bytes": sum(map(len, members.values()))}
         self.ledger.keep(name, record.key, members, outcome)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """OpenCV, torch and numba compute in one thread; then in as many as before, since the process may be a user's own."""
-    before = cv2.getNumThreads(), torch.get_num_threads(), numba.get_num_threads()
-    _set_threads(1, 1, 1)
-    try:
-        yield
-    finally:
-        _set_threads(*before)
-
-
-def _set_threads(of_cv2: int, of_torch: int, of_numba: int) -> None:
-    cv2.setNumThreads(of_cv2)
-    torch.set_num_threads(of_torch)
-    numba.set_num_threads(of_numba)
 
 
 def _shot(video: Record, number: int, first: int, end: int) -> Record:

@@ -52,6 +52,19 @@ def test_a_clip_comes_back_as_it_was(tmp_path):
     np.testing.assert_array_equal(motion.rotvec, true.rotvec)
 
 
+def test_hands_and_faces_are_kept_where_there_are_any(tmp_path):
+    plain = made_clip()
+    with np.load(io.BytesIO(members_of(plain)["tracks.npz"])) as tracks:
+        assert set(tracks.files) == {"present", "boxes_px", "0.keypoints", "1.keypoints"}
+    (back,) = read_clips(shard(tmp_path / "clips-00000.tar", plain))
+    assert (back.hands, back.faces) == ({}, {})
+    hands = np.random.default_rng(0).uniform(0, 20, (3, 2, 21, 3)).astype(np.float32)
+    (back,) = read_clips(shard(tmp_path / "clips-00001.tar", replace(plain, hands={0: hands})))
+    assert set(back.hands) == {0}
+    np.testing.assert_array_equal(back.hands[0], hands)
+    assert back.faces == {}
+
+
 def test_a_clip_without_subjects_or_3d(tmp_path):
     clip = made_clip()
     bare = replace(

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kinema.body.gaits import gait
-from kinema.body.model import joints
+from kinema.body.model import joints, load_body
 from kinema.camera import fixed_cameras, project
 from kinema.extract.observation import KEYPOINTS, Observation, Track
 from kinema.types import BodyMotion, Cameras
@@ -71,3 +71,35 @@ def seen(motions: list[BodyMotion], cameras: Cameras) -> Observation:
 def _box(pixels: np.ndarray) -> tuple[int, int, int, int]:
     low, high = np.floor(pixels.min(0)).astype(int), np.ceil(pixels.max(0)).astype(int) + 1
     return max(0, int(low[0])), max(0, int(low[1])), int(high[0]), int(high[1])
+
+
+def gesturing(motion: BodyMotion, curls: np.ndarray, wrist: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> BodyMotion:
+    """The motion with hands: curls [T,2,5] of left and right, thumb to little finger, 0 straight to 1 a fist, each joint
+    about what is across its bone; the wrists turned, as a left one is."""
+    rotvec, rest = motion.rotvec.copy(), load_body("human").rest_joints(motion.betas)
+    for side, sign in enumerate((1, -1)):
+        rotvec[:, 20 + side] = np.array([1, sign, sign]) * wrist
+        for finger, place in enumerate((4, 0, 1, 3, 2)):  # SMPL-X's order: index, middle, little, ring, thumb
+            first = 25 + 15 * side + 3 * place
+            towards = rest[31 + 15 * side] - rest[first] if finger == 0 else np.array([0, -1, 0])
+            for k, most in enumerate((0.3, 0.6, 0.8) if finger == 0 else (1.2, 1.5, 1.0)):
+                bone = rest[first + min(k + 1, 2)] - rest[first + min(k, 1)]
+                axis = np.cross(bone, towards)
+                rotvec[:, first + k] = most * curls[:, side, finger, None] * axis / np.linalg.norm(axis)
+    return BodyMotion("human", rotvec, motion.root_translation_m, motion.betas, motion.fps)
+
+
+def hand_points(motion: BodyMotion) -> np.ndarray:
+    """[T,2,21,3] metres: the wrist, then thumb to little finger, three joints and the skin's farthest vertex each."""
+    body = load_body("human", detail="low")
+    points, skin, out = joints(motion), body.vertices(motion), []
+    rest = body.rest_vertices(motion.betas)
+    for side in (0, 1):
+        own = [points[:, 20 + side]]
+        for f in (4, 0, 1, 3, 2):
+            last = 25 + 15 * side + 3 * f + 2
+            mine = (body.weights * (body.weight_joints == last)).sum(1) > 0.5
+            away = np.linalg.norm(rest - body.rest_joints(motion.betas)[last], axis=-1)
+            own += [*points[:, last - 2 : last + 1].transpose(1, 0, 2), skin[:, np.argmax(np.where(mine, away, 0))]]
+        out.append(np.stack(own, 1))
+    return np.stack(out, 1)

@@ -1,6 +1,7 @@
 """The public models together: who is followed and under which number, and the whole from folders as the hub has them."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,6 +72,18 @@ class Middles:
         return [[middle(d) for d in found] for found in detections]
 
 
+class Waving(Middles):
+    """And their hands, each point of which is at the box's left edge."""
+
+    def keypoints(self, frames, detections, masks):
+        def hands(d):
+            return np.full((2, 21, 3), (d.box_px[0], 1, 0.8), np.float32)
+
+        found = super().keypoints(frames, detections, masks)
+        pairs = [zip(*both, strict=True) for both in zip(found, detections, strict=True)]
+        return [[replace(k, hands=hands(d)) for k, d in now] for now in pairs]
+
+
 class Flat:
     def depth(self, frames):
         return np.full(frames.shape[:3], 3, np.float32)
@@ -127,6 +140,17 @@ def test_people_have_joints_and_others_are_told_apart(perception):
     assert max(man) < 32 <= min(dog)
     assert ball == {64}
     assert not seen.part_ids[~np.any([t.masks for t in seen.tracks], 0)].any()
+
+
+def test_hands_follow_their_person():
+    perception = PublicPerception(Colours(), ColourTracks(), Flat(), Waving(), look_every=4)
+    always, hidden = range(12), [0, 1, 2, 3, 8, 9, 10, 11]
+    frames = paint((RED, (2, 5), 1, hidden), (GREEN, (30, 5), 0, always))
+    man, dog = observe(Video(frames, 8.0), perception).tracks
+    assert man.hands is not None
+    assert man.hands[:, 1, 7].tolist() == [[2 + t, 1, np.float32(0.8)] if t in hidden else [0, 0, 0] for t in always]
+    assert man.face is None
+    assert dog.hands is None
 
 
 def test_of_a_crowd_the_first_are_followed(perception, monkeypatch, caplog):

@@ -111,6 +111,23 @@ def test_whole_body_to_feet_and_fingers():
     assert joints["left_eye_smplhf"] == (1, 0.8)
 
 
+def test_whole_body_heads_give_hands_and_a_face_others_none(people):
+    man, dog = Detection("human", "a man", BOX, 0.9), Detection("animal", "a dog", BOX, 0.9)
+    whole = VitPose(tiny_public.vitpose(133), tiny_public.vitpose_pictures(), LAYOUTS["whole-body"])
+    masks = [np.ones((2, 80, 90), bool)]
+    ((other, found),) = whole.keypoints(FRAMES[:1], [[dog, man]], masks)
+    xy, scores = whole.points([FRAMES[0]], [BOX])
+    seen = np.concatenate([xy[0], scores[0, :, None]], 1)
+    np.testing.assert_array_equal(found.face, seen[23:91])
+    np.testing.assert_array_equal(found.hands[0], seen[91:112])
+    np.testing.assert_array_equal(found.hands[1], seen[112:])
+    assert scores[0, 91:].any()
+    assert other.hands is None
+    ((_, plain),) = people.keypoints(FRAMES[:1], [[dog, man]], masks)
+    assert plain.hands is None
+    assert plain.face is None
+
+
 def test_ap10k_to_animals():
     joints = named(LAYOUTS["ap-10k"], ANIMAL_JOINTS)
     assert joints["left_front_foot"] == (7, 0.8)

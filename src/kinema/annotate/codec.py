@@ -59,6 +59,8 @@ def members_of(clip: AnnotatedClip) -> dict[str, bytes]:
         maps["depth_codes"], maps["depth_range_m"] = quantised(clip.depth_m)
     tracks = {"present": clip.present, "boxes_px": clip.boxes_px}
     tracks |= {f"{k}.keypoints": points for k, points in enumerate(clip.keypoints)}
+    tracks |= {f"{k}.hands": points for k, points in clip.hands.items()}
+    tracks |= {f"{k}.face": points for k, points in clip.faces.items()}
     members = {
         "mp4": encoded(clip.video),
         "txt": clip.caption.encode(),
@@ -99,6 +101,7 @@ def clip_of(members: dict[str, bytes], where: str) -> AnnotatedClip:
             {k: float("nan") if v is None else v for k, v in about["quality"].items()},
             about["source"], about["licence"], about["sha256"], (about["frames"][0], about["frames"][1]),
             about["recipe"], about["stages"], about["made_caption"],
+            *({k: tracks[f"{k}.{n}"] for k in range(len(labels)) if f"{k}.{n}" in tracks} for n in ("hands", "face")),
         )  # fmt: skip
     except InputError:
         raise

@@ -35,7 +35,7 @@ WINDOW_PX = 21
 
 
 def place(record: Record) -> Record:
-    """Bodies, objects of 21 points, and cameras, over the whole clip."""
+    """Bodies with the hands and faces that were seen, objects of 21 points, and cameras, over the whole clip."""
     assert record.video is not None
     assert record.observation is not None
     return replace(record, scene=extract(record.video, record.caption, record.observation))
@@ -91,9 +91,11 @@ def _spans(frames: int) -> Iterator[tuple[int, int]]:
 
 
 def _cut_track(track: Track, cut: slice) -> Track:
+    """Some frames of an animal, which has no hands."""
     return replace(
         track, present=track.present[cut], boxes_px=track.boxes_px[cut], masks=track.masks[cut],
         keypoints_px=track.keypoints_px[cut], keypoint_confidence=track.keypoint_confidence[cut],
+        hands=None, face=None,
     )  # fmt: skip
 
 

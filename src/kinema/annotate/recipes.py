@@ -196,7 +196,7 @@ def clip_stages(recipe: Recipe, models: Models) -> tuple[Stage, ...]:
     return (
         Stage("sample", f"{who} 1", lambda c: looking.sample(c, see(), r.least_share, r.most_people), gpu=True),
         Stage("see", f"{who} 1", lambda c: looking.see(c, see()), gpu=True),
-        Stage("place", "1", fits.place),
+        Stage("place", "1" if who == "mini" else "2", fits.place),  # mini-perception sees no hands, which 2 fits
         Stage("motion", "1", lambda c: agreement.judge_motion(c, r.least_motion, r.least_outline)),
         Stage("camera", "2", lambda c: fits.judge_camera(c, r.most_camera_px, r.least_track)),
         Stage("animals", "1", fits.fit_animals),

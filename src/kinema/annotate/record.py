@@ -97,6 +97,8 @@ class AnnotatedClip:
     categories   human, animal or object, one a subject
     present      frames in which a subject was seen; boxes_px x0 y0 x1 y1, right and lower edges outside
     keypoints    [T,K,3] x, y in pixels and confidence, one array a subject; K = 0 of an object
+    hands, faces the same of a person's hands [T,2,21,3] and face [T,68,3] (`kinema.extract.observation.Track`), by the
+                 subject's number, where they were looked for
     part_ids     `kinema.body.skeleton.PARTS`, 0 background; all 0 where the recipe draws none
     depth_m      quantised; inf where unknown; None where the recipe estimates none
     scene        SMPL-X, SMAL and 21-point subjects with cameras; frames without a good fit are not valid. None: no 3D
@@ -125,6 +127,8 @@ class AnnotatedClip:
     recipe: str
     stages: Mapping[str, str]
     made_caption: bool = False
+    hands: Mapping[int, Float32[np.ndarray, "T 2 21 3"]] = field(default_factory=dict)
+    faces: Mapping[int, Float32[np.ndarray, "T 68 3"]] = field(default_factory=dict)
 
 
 def annotated(record: Record, recipe: str, stages: Mapping[str, str]) -> AnnotatedClip:
@@ -156,4 +160,6 @@ def annotated(record: Record, recipe: str, stages: Mapping[str, str]) -> Annotat
         recipe,
         dict(stages),
         record.made_caption,
+        {k: t.hands for k, t in enumerate(tracks) if t.hands is not None},
+        {k: t.face for k, t in enumerate(tracks) if t.face is not None},
     )

@@ -18,6 +18,7 @@ from kinema.errors import InputError
 from kinema.extract.camera_motion import camera_motion
 from kinema.extract.depth_order import bodies_depth, in_front_where_seen
 from kinema.extract.fitting import QUICK, THOROUGH, FitConfig, fit_bodies
+from kinema.extract.hands_and_face import with_hands_and_face
 from kinema.extract.lifter import Lift
 from kinema.extract.observation import Observation, Track
 from kinema.extract.regressor import Regressor
@@ -76,6 +77,7 @@ def extract(
         [tracks[k] for k in alive], cameras, video.fps, observation.depth_m, observation.part_ids, known, held, config,
         lifts,
     )  # fmt: skip
+    bodies = [with_hands_and_face(b, tracks[k], cameras) for k, b in zip(alive, bodies, strict=True)]
     scale = _depth_scale([tracks[k] for k in alive], bodies, cameras, observation.depth_m)
     motions: dict[int, BodyMotion | ObjectMotion] = dict(zip(alive, bodies, strict=True))
     drawn_m = bodies_depth(bodies, cameras) if len(alive) < len(tracks) else None

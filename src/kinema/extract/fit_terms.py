@@ -10,7 +10,7 @@ standard deviations below, so that terms add up as negative log likelihoods.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import TypeVar
@@ -28,6 +28,7 @@ from kinema.extract.depth_order import Hidden, bone_points
 from kinema.extract.lifter import CPU, LIFTED_PARENTS, shipped_lifter
 from kinema.extract.outline import Outline, skin
 from kinema.geometry import rotvec_to_rotmat
+from kinema.threads import one_thread
 from kinema.types import Category
 
 PIXEL_SIGMA_SHARE, LEAST_PIXEL_SIGMA_SHARE = 2.0 / 128, 0.6 / 128
@@ -132,14 +133,14 @@ class Moves:
         mean = one.mean(0, keepdim=True) / DEPTH_SIGMA
         each = (one - 1 / frames) * LOOSE_DEPTH / DEPTH_SIGMA
         depth_steps = one.diff(dim=0) / (DEPTH_STEP_SIGMA * rate)
-        spreads = _spread(torch.cat([size, steps], 1)), _spread(torch.cat([mean, each, depth_steps]))
+        spreads = spread_of(torch.cat([size, steps], 1)), spread_of(torch.cat([mean, each, depth_steps]))
         return Moves(turns, place, depth, betas, *spreads)
 
     def variables(self) -> list[Tensor]:
         return [self.turns, self.place, self.depth, self.betas]
 
 
-def _spread(residuals: Tensor) -> Tensor:
+def spread_of(residuals: Tensor) -> Tensor:
     """Rows [...,N,T] whose products with a sequence [T] are residuals of variance 1 -> [...,T,T] that times T independent
     numbers is such a sequence."""
     upper = torch.linalg.cholesky(residuals.mT @ residuals).mT
@@ -324,3 +325,18 @@ def held(evidence: Evidence, local: Tensor, betas: Tensor, known_place: Tensor |
         root = root * (known_place[2] / root[0, 2])
         root[0] = known_place
     return replace(evidence, local=start, pose_sigma=sigma, root_m=root, betas=betas, betas_sigma=0.01)
+
+
+def minimise(energy: Callable[[], Tensor], variables: list[Tensor], steps: int, history: int) -> None:
+    """L-BFGS with a line search; the variables are left at the least energy that was found."""
+    solver = torch.optim.LBFGS(variables, lr=1.0, max_iter=steps, history_size=history, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        solver.zero_grad()
+        total = energy()
+        total.backward()
+        return total
+
+    if steps:
+        with one_thread():  # small products: two threads on cores that others use took ten times as long
+            solver.step(closure)

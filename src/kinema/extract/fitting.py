@@ -7,7 +7,7 @@ The lifter (`lifter.py`) says where to start; all frames and all bodies are then
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,6 +34,7 @@ from kinema.extract.fit_terms import (
     limb_points,
     limit_energy,
     measured,
+    minimise,
     on_device,
     order_energy,
     outline_energy,
@@ -283,7 +284,7 @@ def _solve(
         with torch.no_grad():
             return [posed(e, m) for e, m in zip(evidence, moves, strict=True)]
 
-    _minimise(energy, variables, config.steps, config.history)
+    minimise(energy, variables, config.steps, config.history)
     evidence = [measured(e, b) for e, b in zip(evidence, now(), strict=True)]
     points_px = [
         _pixels(e, limb_points(e, b), m.shape[1:]) for e, b, m in zip(evidence, now(), views.masks, strict=True)
@@ -296,23 +297,10 @@ def _solve(
                 find_outline(e.category, skin_in_cameras(e, b), mask, foreign, views.cameras)
                 for e, b, mask, foreign in zip(evidence, now(), views.masks, views.foreign, strict=True)
             ]
-        _minimise(lambda found=outlines: energy(hidden, found), variables, config.steps // 2, config.history)
+        minimise(lambda found=outlines: energy(hidden, found), variables, config.steps // 2, config.history)
     with torch.no_grad():
         now_pitch, height = (float(v) for v in at())
         return [on_device(b, "cpu") for b in now()], now_pitch, height
-
-
-def _minimise(energy: Callable[[], Tensor], variables: list[Tensor], steps: int, history: int) -> None:
-    solver = torch.optim.LBFGS(variables, lr=1.0, max_iter=steps, history_size=history, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        solver.zero_grad()
-        total = energy()
-        total.backward()
-        return total
-
-    if steps:
-        solver.step(closure)
 
 
 def _pixels(evidence: Evidence, points: Tensor, hw: tuple[int, ...]) -> np.ndarray:

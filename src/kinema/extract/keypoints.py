@@ -19,10 +19,13 @@ class Keypoints:
     """Of one subject in one frame. xy_px with the centre of the first pixel at (0.5, 0.5); confidence 0-1.
 
     K joints of `kinema.extract.observation.KEYPOINTS` of the category; none for objects.
+    hands, face  as in `observation.Track`; None from an estimator that doesn't look for them
     """
 
     xy_px: Float32[np.ndarray, "K 2"]
     confidence: Float32[np.ndarray, " K"]
+    hands: Float32[np.ndarray, "2 21 3"] | None = None
+    face: Float32[np.ndarray, "68 3"] | None = None
 
 
 @runtime_checkable

@@ -30,6 +30,9 @@ class Track:
     masks                where it is seen
     keypoints_px         x y, the centre of the first pixel at (0.5, 0.5); K joints of `KEYPOINTS[category]`
     keypoint_confidence  0 not seen to 1 certain
+    hands                x y confidence of a person's left and right hand: the wrist, then thumb to little finger, four
+                         points each (OpenPose's order); None where they were not looked for
+    face                 likewise, the 68 points of 300-W
     """
 
     category: SubjectCategory
@@ -39,6 +42,8 @@ class Track:
     masks: Bool[np.ndarray, "T H W"]
     keypoints_px: Float32[np.ndarray, "T K 2"]
     keypoint_confidence: Float32[np.ndarray, "T K"]
+    hands: Float32[np.ndarray, "T 2 21 3"] | None = None
+    face: Float32[np.ndarray, "T 68 3"] | None = None
 
 
 @dataclass(frozen=True)

@@ -128,4 +128,16 @@ def _track(chain: list[Sight], frames: int, height: int, width: int) -> Track:
         t = sight.frame
         present[t], boxes[t], masks[t] = True, box_of_mask(sight.mask), sight.mask
         points[t], confidence[t] = sight.keypoints.xy_px, sight.keypoints.confidence
-    return Track(category, chain[0].detection.label, present, boxes, masks, points, confidence)
+    hands, face = (_whole_body(chain, frames, name) for name in ("hands", "face"))
+    return Track(category, chain[0].detection.label, present, boxes, masks, points, confidence, hands, face)
+
+
+def _whole_body(chain: list[Sight], frames: int, name: str) -> np.ndarray | None:
+    """[T,...] the "hands" or the "face" of a chain, confidence 0 where there is none; None where there never is."""
+    found = {s.frame: value for s in chain if (value := getattr(s.keypoints, name)) is not None}
+    if not found:
+        return None
+    stacked = np.zeros((frames, *next(iter(found.values())).shape), np.float32)
+    for t, value in found.items():
+        stacked[t] = value
+    return stacked

@@ -8,7 +8,7 @@ al. 2020), are those of transformers' PIL processor; no mirrored second look.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +131,9 @@ class VitPose:
             boxes = [detections[t][k].box_px for t, k in now]
             points, scores = self.points([frames[t] for t, _ in now], boxes)
             for (t, k), xy, score in zip(now, points, scores, strict=True):
-                out[t][k] = to_skeleton(xy, score, self.layout, KEYPOINTS[category])
+                seen = to_skeleton(xy, score, self.layout, KEYPOINTS[category])
+                hands, face = hands_and_face(xy, score, self.layout)
+                out[t][k] = replace(seen, hands=hands, face=face)
         return out
 
     @torch.inference_mode()
@@ -180,6 +182,17 @@ def to_skeleton(
             xy[k] = points[at].mean(0)
             confidence[k] = scores[at].min() * (1.0 if len(at) == 1 else DERIVED_TRUST)
     return Keypoints(xy, confidence)
+
+
+def hands_and_face(
+    points: Float32[np.ndarray, "P 2"], scores: Float32[np.ndarray, " P"], layout: Layout
+) -> tuple[Float32[np.ndarray, "2 21 3"] | None, Float32[np.ndarray, "68 3"] | None]:
+    """Left and right hand, and the face, as `observation.Track` has them; None of a layout without them."""
+    if layout.points != WHOLE_BODY:
+        return None, None
+    seen = np.concatenate([points, scores[:, None]], 1)
+    face, hands = WHOLE_BODY.index("face0"), WHOLE_BODY.index("left_hand0")
+    return seen[hands:].reshape(2, 21, 3), seen[face:hands]
 
 
 def layout_of(config: Any) -> Layout:

@@ -52,7 +52,8 @@ SHIFT_SIGMA, SIZE_SIGMA = 0.25, 0.1
 """How far the body's joint is off, in lengths; and the chain's size, its logarithm."""
 STEP_SHARE = 0.4
 """How much an angle changes in 1/8 s, as a share of how much it differs at all."""
-STEPS, HISTORY = 40, 20
+STEPS, BEST_STEPS, HISTORY = 40, 80, 20
+"""L-BFGS iterations of all starts together, then of the best one."""
 
 FINGER_RANGES_DEG: dict[str, tuple[tuple[float, float, float], ...]] = {
     "finger1": ((-30, 90, 40), (-20, 20, 8), (-5, 5, 3)),
@@ -247,12 +248,13 @@ def _with_chain(
     if not sure.any():
         return motion
     found, sigma = _fitted(chain, seen, None, KEYPOINT_SIGMA)
-    trust = sure * _agreement(chain, seen, found)
-    if not (trust >= LEAST_WEIGHT).any():
+    agrees = sure * _agreement(chain, seen, found) >= LEAST_WEIGHT
+    if not agrees.any():
         return motion
-    trust = np.where(trust >= LEAST_WEIGHT, trust, 0)
-    kept = replace(seen, weights=seen.weights * torch.from_numpy(trust > 0)[:, None])
+    kept = replace(seen, weights=seen.weights * torch.from_numpy(agrees)[:, None])
     found, _ = _fitted(chain, kept, found, sigma)
+    trust = sure * agrees * _agreement(chain, kept, found)
+    trust[trust < LEAST_WEIGHT] = 0
     rotvec, confidence = motion.rotvec.copy(), motion.confidence.copy()
     turned = rotvec_to_rotmat((chain.axes @ found.angles[..., None])[..., 0])
     rotvec[:, chain.base] = rotmat_to_rotvec(rotvec_to_rotmat(rotvec[:, chain.base]) @ turned[:, 0].numpy())
@@ -323,7 +325,7 @@ def _fitted(chain: _Chain, seen: _Seen, start: _Found | None, sigma: float) -> t
     def energy() -> Tensor:
         return _energy(chain, seen, variables, sigma).sum()
 
-    minimise(energy, variables, STEPS, HISTORY)
+    minimise(energy, variables, STEPS if start is None else BEST_STEPS, HISTORY)
     with torch.no_grad():
         best = int(_energy(chain, seen, variables, sigma).argmin())
         angles, off = _compared(chain, seen, *variables)

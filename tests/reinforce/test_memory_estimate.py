@@ -1,5 +1,6 @@
 """The estimate of memory against the allocator's own account of real runs on a CPU, by torch's profiler."""
 
+import gc
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,7 @@ from kinema.reinforce.vace import load_vace
 
 def measured(work):
     """Bytes that torch's allocator had given out at most, by its own events."""
+    gc.collect()  # what an earlier profile saw being taken would count where it is freed in this one
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as made:
         work()
     events = [e for e in made.profiler.kineto_results.events() if e.name() == "[memory]"]

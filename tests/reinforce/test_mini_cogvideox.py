@@ -2,19 +2,20 @@
 
 import numpy as np
 import pytest
-import torch
 
 from kinema.checkpoints import MINI_COGVIDEOX
 from kinema.mvideo import animate
 from kinema.presets import clip_model, find_clip_preset
+from kinema.threads import one_thread
 from kinema.types import MaskSequence
 
 SECONDS = 17 / 8
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
+def in_one_thread():
+    with one_thread():
+        yield
 
 
 def standing(columns: slice) -> MaskSequence:

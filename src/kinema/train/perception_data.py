@@ -6,9 +6,10 @@ since the network also looks at coarse generated videos.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import cv2
 import numpy as np
@@ -31,6 +32,7 @@ from kinema.extract.perception_net import (
 from kinema.types import BodyMotion
 from kinema.world.clip import WorldClip
 
+T = TypeVar("T")
 LEAST_PIXELS = 12
 """A subject of which less is seen has no centre."""
 LEAST_COVER = 0.08
@@ -128,37 +130,48 @@ class InTurn:
 
 
 @dataclass
-class ClipPool:
-    """The clips from which a step's frames are drawn: clips `new * step` to `new * step + size - 1` of the world's
-    endless row, so that each is used for `size / new` steps; made when they are first asked for."""
+class Pool(ABC, Generic[T]):
+    """The clips from which a step draws: clips `new * step` to `new * step + size - 1` of the world's endless row, so that
+    each is used for `size / new` steps; made when they are first asked for. Several threads may ask."""
 
     world: ClipSource
     size: int
     new: int
     first: int = 0
+    made: dict[int, T] = field(default_factory=dict, init=False)
+    lock: Lock = field(default_factory=Lock, init=False, repr=False)
+
+    @abstractmethod
+    def make(self, number: int) -> T:
+        """What is kept of a clip of the world."""
+
+    def of_step(self, step: int) -> list[T]:
+        """The clips of a step, in order."""
+        numbers = range(self.new * step, self.new * step + self.size)
+        with self.lock:
+            self.made = {k: self.made[k] if k in self.made else self.make(self.first + k) for k in numbers}
+            return list(self.made.values())
+
+
+@dataclass
+class ClipPool(Pool[list[Frame]]):
+    """Of clips whose frames are drawn."""
+
     frames: int = 16
-    made: dict[int, list[Frame]] = field(default_factory=dict)
-    lock: Lock = field(default_factory=Lock, repr=False)
+
+    def make(self, number: int) -> list[Frame]:
+        return frames_of_clip(self.world.sample(number, frames=self.frames))
 
     def draw(self, step: int, videos: int, frames: int, rng: np.random.Generator) -> list[list[Frame]]:
         """`frames` frames in a row, every one or every other one, of each of so many clips."""
-        first, made = self.new * step, self._filled(self.new * step)
+        pool = self.of_step(step)
         clips = rng.permutation(self.size)[:videos] if videos <= self.size else rng.integers(self.size, size=videos)
         runs = []
         for clip in clips:
             stride = int(rng.integers(1, 3)) if 2 * frames <= self.frames else 1
             begin = int(rng.integers(self.frames - (frames - 1) * stride))
-            runs.append(made[first + int(clip)][begin::stride][:frames])
+            runs.append(pool[int(clip)][begin::stride][:frames])
         return runs
-
-    def _filled(self, first: int) -> dict[int, list[Frame]]:
-        """The clips from `first` on; batches may be drawn by several threads."""
-        with self.lock:
-            self.made = {k: self.made[k] for k in range(first, first + self.size) if k in self.made}
-            for index in range(first, first + self.size):
-                if index not in self.made:
-                    self.made[index] = frames_of_clip(self.world.sample(self.first + index, frames=self.frames))
-            return self.made
 
 
 @dataclass(frozen=True)

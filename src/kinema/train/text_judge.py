@@ -15,7 +15,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from threading import Lock
 
 import cv2
 import numpy as np
@@ -38,7 +37,7 @@ from kinema.motion_io.capture import mirrored_caption
 from kinema.reinforce.cogvideox import TokenPrompts
 from kinema.train.card import of_world, write_card
 from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, train
-from kinema.train.perception_data import ClipSource
+from kinema.train.perception_data import ClipSource, Pool
 from kinema.world.looks import COLORS
 
 MOST_SCALE = 100.0
@@ -92,27 +91,16 @@ class Captioned:
     caption: str
 
 
-@dataclass
-class CaptionedPool:
-    """The clips from which a step draws: `new * step` to `new * step + size - 1` of the world's endless row."""
+class CaptionedPool(Pool[Captioned]):
+    """Of clips with their captions."""
 
-    world: ClipSource
-    size: int
-    new: int
-    first: int = 0
-    made: dict[int, Captioned] = field(default_factory=dict)
-    lock: Lock = field(default_factory=Lock, repr=False)
+    def make(self, number: int) -> Captioned:
+        return captioned(self.world, number)
 
     def draw(self, step: int, batch: int, rng: np.random.Generator) -> list[Captioned]:
         """Different clips, each mirrored or not and in another light."""
-        first = self.new * step
-        with self.lock:  # batches may be drawn by several threads
-            self.made = {k: self.made[k] for k in range(first, first + self.size) if k in self.made}
-            for index in range(first, first + self.size):
-                if index not in self.made:
-                    self.made[index] = captioned(self.world, self.first + index)
-            made = self.made
-        return [changed(made[first + int(k)], rng) for k in rng.permutation(self.size)[:batch]]
+        pool = self.of_step(step)
+        return [changed(pool[int(k)], rng) for k in rng.permutation(self.size)[:batch]]
 
 
 def captioned(world: ClipSource, number: int) -> Captioned:

@@ -21,8 +21,9 @@ demo: $(VENV)/.installed
 	@echo "Done. A hand dragged: $(OUT)/video.mp4, stage by stage: $(OUT)/stages/sheet.png; a capture: $(OUT)/punch.mp4;"
 	@echo "masks and a prompt: $(OUT)/boxer.mp4, $(OUT)/snow.mp4"
 
+# Each worker computes with one thread: threads of several that wait for each other burn more than they bring.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # What is left out of the tests above: Ray, with its processes killed at random; some minutes.
 test-ray: $(VENV)/.installed-dev

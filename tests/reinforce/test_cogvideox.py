@@ -251,6 +251,23 @@ def test_guidance_is_against_nothing_at_all_where_asked():
     assert free == [1]
 
 
+@pytest.mark.parametrize("context", [1, 3])
+def test_the_clip_before_is_decoded_along_where_asked(context, monkeypatch):
+    model, decoded = tiny_model(), []
+    decode = CogVideoX.decode
+    monkeypatch.setattr(CogVideoX, "decode", lambda self, latents: decoded.append(latents) or decode(self, latents))
+    apart = model.generate("a dog", 0, before=noise_clip())
+    model.clip = replace(model.clip, context=context)
+    together = model.generate("a dog", 0, before=noise_clip())
+    (alone, joined), before = decoded, model.encode(noise_clip())
+    assert torch.equal(joined, torch.cat([before[-context:], alone[1:]]))
+    assert together.shape == apart.shape
+    # Wan's autoencoder only looks back, so that what is seen before changes what comes after.
+    assert not np.array_equal(together, apart)
+    model.generate("a dog", 0)
+    assert len(decoded[-1]) == len(alone)
+
+
 def test_without_masks_and_before_both_ways_of_guidance_are_one():
     model = tiny_model()
     model.clip = ClipSettings(9, (32, 32), (16, 16), steps=2)

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from clips_to_train import clip, write
 from test_cogvideox import CLIP, moving_masks, random_inputs, save_tiny_folder, tiny_model, tiny_transformer
@@ -290,6 +291,29 @@ def test_a_base_then_its_adapter_from_the_command_down(tmp_path):
     assert found.shape == (9, 32, 32, 3)
     log = [json.loads(line) for line in (tmp_path / "run2" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 2
+
+
+def test_an_adapter_is_gone_on_from_on_a_base_that_was_trained_on(tmp_path, caplog):
+    bases = [save_tiny_folder(tmp_path / name / "tiny") for name in ("first", "second")]
+    weights = bases[1] / "transformer" / "diffusion_pytorch_model.safetensors"
+    safetensors.torch.save_file(
+        {k: v + 1e-3 for k, v in safetensors.torch.load_file(weights).items()}, weights, {"format": "pt"}
+    )
+    data = WorldClips(tmp_path / "cache", 2)
+
+    def adapter(run, base, rate, start=None, rank=4):
+        loop = LoopConfig(steps=2, warmup=1, learning_rate=rate, weight_decay=0.0)
+        out = tmp_path / f"{run}_out"
+        config = MVideoTrainConfig(tmp_path / run, base, data, out, CLIP, rank, start=start, batch=2, loop=loop)
+        return safetensors.torch.load_file(train_mvideo(config, example) / LORA_FILE), out
+
+    first, started = adapter("run1", bases[0], 1e-2)
+    kept, _ = adapter("run2", bases[1], 0.0, started, rank=8)
+    assert "other weights of tiny" in caplog.text
+    assert first.keys() == kept.keys()
+    assert all(torch.equal(value, kept[name]) for name, value in first.items())
+    moved, _ = adapter("run3", bases[1], 1e-2, started)
+    assert not all(torch.equal(value, moved[name]) for name, value in first.items())
 
 
 def test_from_annotated_shards_to_an_adapter(tmp_path):

@@ -31,7 +31,7 @@ NEAR_SHARE = 0.12
 """The limb that hides a point lies this near to it."""
 ORDER_WEIGHT = 6.0
 """What a frame counts in which one subject hides another."""
-LEAST_CROSSED, OBJECT_GAP_M = 0.1, 0.03
+LEAST_CROSSED, OBJECT_GAP_M = 0.02, 0.03
 """An object is in front of the bodies where they would hide more than this share of what is seen of it; by how much."""
 VOTE_SPAN = 2
 """A pair's order is voted on over this many frames before and after."""

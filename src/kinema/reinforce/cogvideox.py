@@ -56,6 +56,8 @@ class ClipSettings:
     small_size  of the previous clip, as it is seen
     guidance    scale of the classifier-free guidance; up to 1 there is none
     guide_all   whether it is against no masks and nothing before too, so that it strengthens them as it does the text
+    context     latent frames of the clip before that are decoded along, for an autoencoder that looks at both sides of a
+                moment: it then sees across the seam. CogVideoX's own looks back only, and takes an odd number or none
     speed       what is saved of the plain model's work; `steps` are what is left of them
     """
 
@@ -66,6 +68,7 @@ class ClipSettings:
     steps: int = 50
     guidance: float = 6.0
     guide_all: bool = False
+    context: int = 0
     speed: Speed = QUALITY
 
 
@@ -162,9 +165,13 @@ class CogVideoX:
         Guidance is against an empty prompt with, but for `guide_all`, the same masks and clip before.
         """
         seen = None if masks is None else self.encode_masks(masks)[None]
-        return self.decode(
-            self.sample(prompt, seed, seen, None if before is None else self.encode_before(before), progress)
-        )
+        earlier = None if before is None else self.encode_before(before)
+        latents = self.sample(prompt, seed, seen, earlier, progress)
+        if before is None or not self.clip.context:
+            return self.decode(latents)
+        # The first latent frame of a clip is the last moment of the one before.
+        known = self.encode(before)[-self.clip.context :]
+        return self.decode(torch.cat([known, latents[1:]]))[-self.clip.frames :]
 
     @torch.inference_mode()
     def sample(

@@ -72,8 +72,8 @@ def save_adapter(network: MVideoTransformer, folder: Path, base: str, base_sha25
             save_file({k: v.detach().half().cpu().contiguous() for k, v in tensors.items()}, temporary, about)
 
 
-def load_adapter(network: MVideoTransformer, folder: Path, base: str, base_sha256: str) -> None:
-    """Put a saved adapter on a network that has none.
+def load_adapter(network: MVideoTransformer, folder: Path, base: str, base_sha256: str) -> Adapter:
+    """Put a saved adapter on a network that has none. -> what is trained, where it is trained on.
 
     base, base_sha256  of the network's own weights
     Raises InputError where a file cannot be read, is of another base, or does not fit.
@@ -88,13 +88,14 @@ def load_adapter(network: MVideoTransformer, folder: Path, base: str, base_sha25
     ranks = {v.shape[0] for k, v in lora.items() if k.endswith("lora_A.weight")}
     if len(ranks) != 1:
         raise InputError(folder / LORA_FILE, f"holds LoRA of {len(ranks)} ranks", "one rank")
-    add_lora(network, ranks.pop())
+    adapter = add_lora(network, ranks.pop())
     places, found = _lora_tensors(network) | _own_tensors(network), lora | own
     if {k: v.shape for k, v in places.items()} != {k: v.shape for k, v in found.items()}:
         raise InputError(folder, f"does not fit {base}", mend="give the adapter of this model")
     with torch.no_grad():
         for name, place in places.items():
             place.copy_(found[name])
+    return adapter
 
 
 def _lora_tensors(network: MVideoTransformer) -> dict[str, Tensor]:

@@ -32,7 +32,7 @@ from kinema.checkpoints import weights_hash
 from kinema.errors import InputError
 from kinema.precision import quick_dtype
 from kinema.reinforce.cogvideox import ClipSettings, CogVideoX, load_cogvideox
-from kinema.reinforce.cogvideox_lora import add_lora, lora_off, save_adapter
+from kinema.reinforce.cogvideox_lora import add_lora, load_adapter, lora_off, save_adapter
 from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
 from kinema.train.card import write_card
 from kinema.train.frozen import computing_in
@@ -85,7 +85,9 @@ class MVideoTrainConfig:
     """Folder for the finished adapter."""
     clip: ClipSettings = field(default_factory=ClipSettings)
     rank: int = 64
-    """Of the LoRA."""
+    """Of the LoRA, where there is no start."""
+    start: Path | None = None
+    """Folder of an adapter to go on from, also where the base was trained on since."""
     alpha: float = 1.0
     """Weight of the consistency loss; at 0 the base is not asked."""
     stills: float = 0.0
@@ -330,7 +332,11 @@ def train_mvideo(config: MVideoTrainConfig, example: Callable[[int], Example] | 
         tell_need(need_of(model, batch_of(0), config, held), device)
     torch.manual_seed(config.loop.seed)
     network = model.network
-    adapter = add_lora(network, config.rank).to(device=device, dtype=torch.float32)
+    if config.start:
+        adapter = load_adapter(network, config.start, config.base.name, weights_hash(config.base / "transformer"))
+    else:
+        adapter = add_lora(network, config.rank)
+    adapter.to(device=device, dtype=torch.float32)
     if device.type == "cuda":
         network.base.enable_gradient_checkpointing()
     network.train()

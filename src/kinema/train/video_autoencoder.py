@@ -25,9 +25,8 @@ from kinema.train.card import of_world, write_card
 from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, train
 from kinema.world.sampler import World
 
-FRAMES = 9
-"""Frames of a clip that a step sees."""
 COMPONENT_CLIPS, EVALUATION_CLIPS = 200, 24
+EVALUATION_NOISE = 0.3
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,17 @@ class VideoAutoencoderTrainConfig:
     wide: bool = True
     """Learn on the wide world. The shipped encoder has the components of the other one's clips."""
     clips: int = 1
-    """Clips a step, nine frames of each; more make a step slower and its direction surer."""
+    """Clips a step; more make a step slower and its direction surer."""
+    frames: int = 17
+    """Of each clip: 4 n + 1."""
+    side: int = 64
+    """Pixels of a side of what is kept of a clip, at a random place: a multiple of 8, up to 128."""
+    noise: float = 0.4
+    """Most noise on the latents, which are of about unit size: what a transformer makes of a video is off by as much, each
+    latent frame in its own way, and a decoder that knows only true ones shows every such error as a jump."""
+    difference_weight: float = 8.0
+    """Of what is wrong in the change from frame to frame, squared: absolute errors are least where nothing moves but now
+    and then."""
     threads: int = 0
     """CPU threads; 0 leaves torch's choice."""
     device: str = "auto"
@@ -109,11 +118,24 @@ def _set_unfolding(model: FourFrameAutoencoder, tiny: Any, clips: Float[Tensor, 
     model.unfold.bias.copy_(found[-1])  # type: ignore[union-attr]
 
 
-def clips_of(world: World, step: int, count: int, seed: int, frames: int = FRAMES) -> Float[Tensor, "B 3 T H W"]:
+def clips_of(world: World, step: int, count: int, seed: int, frames: int = 9) -> Float[Tensor, "B 3 T H W"]:
     """128x128 in -1..1, a pure function of the step."""
     rng = rng_for(seed, step)
     videos = np.stack([world.sample(int(rng.integers(1 << 31)), frames).video.frames for _ in range(count)])
     return torch.from_numpy(videos).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+
+
+def cut_out(clips: Float[Tensor, "B 3 T H W"], side: int, rng: np.random.Generator) -> Float[Tensor, "B 3 T S S"]:
+    """One square of whole blocks, so that its latents are those of the picture."""
+    top, left = (BLOCK[1] * int(rng.integers((n - side) // BLOCK[1] + 1)) for n in clips.shape[3:])
+    return clips[..., top : top + side, left : left + side]
+
+
+def jumps(videos: Float[Tensor, "B 3 T H W"]) -> float:
+    """Change of the picture from one latent frame to the next, as a multiple of the change within one; 1 is best."""
+    change = videos.diff(dim=2).abs().mean((0, 1, 3, 4))
+    between = torch.arange(len(change)) % BLOCK[0] == 0
+    return float(change[between].mean() / change[~between].mean())
 
 
 def train_video_autoencoder(config: VideoAutoencoderTrainConfig) -> Path:
@@ -131,29 +153,39 @@ def train_video_autoencoder(config: VideoAutoencoderTrainConfig) -> Path:
     model.requires_grad_(True)
     model.encoder.requires_grad_(False)
 
-    def draw(step: int) -> Tensor:
-        return clips_of(world, step, config.clips, config.loop.seed)
+    def draw(step: int) -> tuple[Tensor, Tensor]:
+        rng = rng_for(config.loop.seed + 1, step)
+        clips = cut_out(clips_of(world, step, config.clips, config.loop.seed, config.frames), config.side, rng)
+        latents = (
+            len(clips),
+            model.encoder.out_channels,
+            (config.frames - 1) // BLOCK[0] + 1,
+            *[config.side // BLOCK[1]] * 2,
+        )
+        return clips, torch.from_numpy(rng.standard_normal(latents, np.float32) * rng.uniform(0, config.noise))
 
-    def loss(clips: Tensor) -> Tensor:
-        clips = clips.to(device)
+    def loss(drawn: tuple[Tensor, Tensor]) -> Tensor:
+        clips, noise = (v.to(device) for v in drawn)
         with torch.no_grad():
-            latents = model.encode(clips).latent_dist.mode()
+            latents = model.encode(clips).latent_dist.mode() + noise
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             error = model.decode(latents).sample.float() - clips
-        return error.abs().mean() + 2 * error.square().mean()
+        of_frames = error.abs().mean() + 2 * error.square().mean()
+        return of_frames + config.difference_weight * error.diff(dim=2).square().mean()
 
     test = World(world.clips, [], "test", config.wide)
     held_out = torch.cat([clips_of(test, k, 1, 0, 17) for k in range(EVALUATION_CLIPS)]).to(device)
 
     @torch.no_grad()
     def evaluate(model: Any) -> dict[str, float]:
-        latents = [model.encode(clip[None]).latent_dist.mode() for clip in held_out]
-        videos = torch.cat([model.decode(z).sample for z in latents]).clamp(-1, 1)
-        mse = F.mse_loss(videos, held_out, reduction="none").mean((1, 3, 4)) / 4
-        return {
-            "psnr_db": float(-10 * mse.log10().mean()),
-            "latent_rms": float(torch.cat(latents).square().mean() ** 0.5),
-        }
+        latents = torch.cat([model.encode(clip[None]).latent_dist.mode() for clip in held_out])
+        noise = EVALUATION_NOISE * torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(device)
+        numbers = {"latent_rms": float(latents.square().mean() ** 0.5)}
+        for name, given in (("", latents), ("_of_noisy", latents + noise)):
+            videos = torch.cat([model.decode(z[None]).sample for z in given]).clamp(-1, 1)
+            mse = F.mse_loss(videos, held_out, reduction="none").mean((1, 3, 4)) / 4
+            numbers |= {f"psnr_db{name}": float(-10 * mse.log10().mean()), f"jumps{name}": jumps(videos)}
+        return numbers
 
     train(model, loss, config, config.run, evaluate, evaluate_every=config.loop.checkpoint_every, draw=draw)
     if config.out and leads():

@@ -1,14 +1,18 @@
 """The video autoencoder of mini-cogvideox: layout, a linear encoder that needs no training, files."""
 
+import numpy as np
 import pytest
 import torch
 
 from kinema.checkpoints import MINI_SVD
+from kinema.errors import InputError
 from kinema.reinforce.video_autoencoder import FourFrameAutoencoder
 from kinema.train.loop import LoopConfig
 from kinema.train.video_autoencoder import (
     VideoAutoencoderTrainConfig,
     clips_of,
+    cut_out,
+    jumps,
     make_video_autoencoder,
     train_video_autoencoder,
 )
@@ -72,3 +76,24 @@ def test_training_leaves_the_encoder_and_resumes(tmp_path, monkeypatch):
     start = make_video_autoencoder(MINI_SVD / "vae", clips_of(World.load(wide=True), 0, 3, seed=1)).half().state_dict()
     assert torch.equal(start["encoder.weight"], once["encoder.weight"])
     assert not torch.equal(start["decoder.layers.0.weight"], once["decoder.layers.0.weight"])
+
+
+def test_what_is_cut_out_has_the_latents_of_the_whole(clips, made):
+    part = cut_out(clips[:2], 64, np.random.default_rng(1))
+    assert part.shape == (2, 3, clips.shape[2], 64, 64)
+    whole, own = (made.encode(v).latent_dist.mode() for v in (clips[:2], part))
+    places = [whole[..., y : y + 8, x : x + 8] for y in range(9) for x in range(9)]
+    assert any(torch.allclose(place, own, atol=1e-5) for place in places)
+
+
+def test_jumps_are_counted_between_latent_frames():
+    even = torch.arange(9.0)[None, None, :, None, None].expand(1, 3, 9, 4, 4)
+    assert jumps(even) == pytest.approx(1.0)
+    steps = even + 2 * ((torch.arange(9) + 3) // 4)[None, None, :, None, None]
+    assert jumps(steps) == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(("asked", "says"), [({"frames": 16}, "frames.* 16"), ({"side": 60}, "side.* 60")])
+def test_clips_that_are_no_whole_blocks_are_refused(asked, says, tmp_path):
+    with pytest.raises(InputError, match=says):
+        train_video_autoencoder(VideoAutoencoderTrainConfig(tmp_path / "run", **asked))

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kinema.checkpoints import MINI_SVD
+from kinema.errors import InputError
 from kinema.precision import pick_precision
 from kinema.reinforce.video_autoencoder import BLOCK, FourFrameAutoencoder
 from kinema.train.card import of_world, write_card
@@ -27,6 +28,8 @@ from kinema.world.sampler import World
 
 COMPONENT_CLIPS, EVALUATION_CLIPS = 200, 24
 EVALUATION_NOISE = 0.3
+SIDE = 128
+"""Pixels of a side of the world's pictures."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def _set_unfolding(model: FourFrameAutoencoder, tiny: Any, clips: Float[Tensor, 
 
 
 def clips_of(world: World, step: int, count: int, seed: int, frames: int = 9) -> Float[Tensor, "B 3 T H W"]:
-    """128x128 in -1..1, a pure function of the step."""
+    """In -1..1, a pure function of the step."""
     rng = rng_for(seed, step)
     videos = np.stack([world.sample(int(rng.integers(1 << 31)), frames).video.frames for _ in range(count)])
     return torch.from_numpy(videos).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
@@ -139,7 +142,11 @@ def jumps(videos: Float[Tensor, "B 3 T H W"]) -> float:
 
 
 def train_video_autoencoder(config: VideoAutoencoderTrainConfig) -> Path:
-    """-> the folder with the finished weights (or the run, where `out` is not given)."""
+    """-> the folder with the finished weights (or the run, where `out` is not given). Raises InputError."""
+    if config.frames < 1 or (config.frames - 1) % BLOCK[0]:
+        raise InputError("frames", f"are {config.frames}", f"a multiple of {BLOCK[0]} and 1 more")
+    if not BLOCK[1] <= config.side <= SIDE or config.side % BLOCK[1]:
+        raise InputError("side", f"is {config.side}", f"a multiple of {BLOCK[1]}, up to {SIDE}")
     device = pick_device(config.device, config.threads)
     precision = pick_precision("auto", device)
     world = World.load(config.capture, config.photographs, wide=config.wide)
@@ -156,13 +163,9 @@ def train_video_autoencoder(config: VideoAutoencoderTrainConfig) -> Path:
     def draw(step: int) -> tuple[Tensor, Tensor]:
         rng = rng_for(config.loop.seed + 1, step)
         clips = cut_out(clips_of(world, step, config.clips, config.loop.seed, config.frames), config.side, rng)
-        latents = (
-            len(clips),
-            model.encoder.out_channels,
-            (config.frames - 1) // BLOCK[0] + 1,
-            *[config.side // BLOCK[1]] * 2,
-        )
-        return clips, torch.from_numpy(rng.standard_normal(latents, np.float32) * rng.uniform(0, config.noise))
+        grid = (1 + (config.frames - 1) // BLOCK[0], config.side // BLOCK[1], config.side // BLOCK[2])
+        shape = (config.clips, model.encoder.out_channels, *grid)
+        return clips, torch.from_numpy(rng.standard_normal(shape, np.float32) * rng.uniform(0, config.noise))
 
     def loss(drawn: tuple[Tensor, Tensor]) -> Tensor:
         clips, noise = (v.to(device) for v in drawn)

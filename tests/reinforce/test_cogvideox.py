@@ -304,6 +304,8 @@ def test_sizes_that_do_not_fit_are_refused():
     for clip, wan, said in (
         (ClipSettings(6, (32, 32), (16, 16)), True, "4 and 1 more"),
         (ClipSettings(5, (32, 32), (16, 16)), False, "8 and 1 more"),
+        (ClipSettings(9, (32, 32), (16, 16), context=-1), True, "context"),
+        (ClipSettings(9, (32, 32), (16, 16), context=2), False, "odd, or 0"),
         (ClipSettings(9, (40, 32), (16, 16)), True, "multiples of 16"),
         (ClipSettings(9, (32, 32), (8, 16)), True, "small size"),
     ):

@@ -94,6 +94,8 @@ class CogVideoX:
         whole = self.temporal_step * (2 if own else 1)
         if clip.frames < 1 or (clip.frames - 1) % whole:
             raise InputError("frames", f"are {clip.frames}", f"a multiple of {whole} and 1 more")
+        if clip.context < 0 or (own and clip.context and clip.context % 2 == 0):
+            raise InputError("context", f"is {clip.context}", "odd, or 0" if own else "0 or more")
         for name, size in (("size", clip.size), ("small size", clip.small_size)):
             if min(size) < step or size[0] % step or size[1] % step:
                 raise InputError(name, f"is {size[0]}x{size[1]}", f"multiples of {step}")

@@ -87,7 +87,7 @@ class MVideoTrainConfig:
     rank: int = 64
     """Of the LoRA, where there is no start."""
     start: Path | None = None
-    """Folder of an adapter to go on from, also where the base was trained on since."""
+    """Folder of an adapter to go on from; its base may have been trained on since, in a folder of the same name."""
     alpha: float = 1.0
     """Weight of the consistency loss; at 0 the base is not asked."""
     stills: float = 0.0

@@ -152,8 +152,8 @@ def target(job: Job) -> dict[str, dict[str, float]]:
     if sketch is None:
         return {}
     result = three_stages(job, target=sketch)
-    base = generate(job)
-    height = frames_of(job.clip).shape[1]
+    base, truth = generate(job), parts_in(frames_of(job.clip))
+    height = truth.shape[1]
 
     def miss(parts: np.ndarray) -> float:
         own = np.argwhere(parts == part)
@@ -165,7 +165,8 @@ def target(job: Job) -> dict[str, dict[str, float]]:
             "of masks": miss(result.condition.part_ids[-1]),
         },
         "base, picture only": {"miss": miss(parts_in(base)[-1])},
-        "first frame, still": {"miss": miss(parts_in(frames_of(job.clip))[0])},
+        "first frame, still": {"miss": miss(truth[0])},
+        "true video": {"miss": miss(truth[-1])},
     }
 
 

@@ -337,7 +337,9 @@ CLIP_PRESETS: dict[str, ClipPreset] = {
         name="mini-cogvideox",
         folder=MINI_COGVIDEOX,
         adapter=MINI_COGVIDEOX / "adapter",
-        clip=ClipSettings(17, (128, 128), (64, 64), steps=12, guidance=8.0, guide_all=True, context=3),
+        clip=ClipSettings(
+            17, (128, 128), (64, 64), steps=12, guidance=8.0, guide_all=True, guide_before=2.0, context=3
+        ),
     ),
     "cogvideox-2b": ClipPreset(
         name="cogvideox-2b",

@@ -25,9 +25,18 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 from kinema.checkpoints import weights_hash
 from kinema.errors import InputError
 from kinema.reinforce import cogvideox_network as network_file
-from kinema.reinforce.cogvideox import ClipSettings, CogVideoX, T5Prompts, TokenPrompts, load_cogvideox, mask_pictures
+from kinema.reinforce.cogvideox import (
+    ClipSettings,
+    CogVideoX,
+    T5Prompts,
+    TokenPrompts,
+    gone_on_from,
+    load_cogvideox,
+    mask_pictures,
+)
 from kinema.reinforce.cogvideox_lora import LORA_FILE, add_lora, lora_off, save_adapter
 from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
+from kinema.reinforce.speed import noise_of
 from kinema.types import MaskSequence
 
 CHANNELS, TOKENS = 4, 6
@@ -248,7 +257,26 @@ def test_guidance_is_against_nothing_at_all_where_asked():
     (size, led, earlier), free = seen[1:]
     assert (size, len(led), len(earlier.clip)) == (1, 1, 1)
     assert torch.equal(led[0], masks[1])
-    assert free == [1]
+    assert free == [1, None, None]
+
+
+def test_the_clip_before_is_strengthened_up_to_the_noise_that_was_asked():
+    model, known = tiny_model(), []
+    model.clip = ClipSettings(9, (32, 32), (16, 16), steps=6, guide_all=True, guide_before=2.0)
+    model.network.register_forward_pre_hook(lambda module, given: known.append(given[4] is not None))
+    model.generate("a dog", 0, moving_masks(), noise_clip())
+    model.scheduler.set_timesteps(6)
+    noise = [noise_of(model.scheduler, time) for time in model.scheduler.timesteps]
+    assert known[::2] == [True] * 6
+    assert known[1::2] == [share > 2.0 for share in noise]
+    assert len(set(known[1::2])) == 2
+
+
+def test_what_the_first_frame_lacks_fades():
+    frames = np.full((6, 2, 2, 3), 100, np.uint8)
+    shown = np.full((2, 2, 3), 140, np.uint8)
+    assert gone_on_from(shown, frames, 3)[:, 0, 0, 0].tolist() == [140, 130, 120, 110, 100, 100]
+    assert gone_on_from(np.full_like(shown, 255), frames + 155, 3).max() == 255
 
 
 @pytest.mark.parametrize("context", [1, 3])
@@ -264,6 +292,7 @@ def test_the_clip_before_is_decoded_along_where_asked(context, monkeypatch):
     assert together.shape == apart.shape
     # Wan's autoencoder only looks back, so that what is seen before changes what comes after.
     assert not np.array_equal(together, apart)
+    assert np.array_equal(together[0], noise_clip()[-1])
     model.generate("a dog", 0)
     assert len(decoded[-1]) == len(alone)
 

@@ -6,7 +6,7 @@ import torch
 
 from kinema.checkpoints import MINI_SVD
 from kinema.errors import InputError
-from kinema.reinforce.video_autoencoder import FourFrameAutoencoder
+from kinema.reinforce.video_autoencoder import FourFrameAutoencoder, deblocked
 from kinema.train.loop import LoopConfig
 from kinema.train.video_autoencoder import (
     VideoAutoencoderTrainConfig,
@@ -59,6 +59,40 @@ def test_files(made, tmp_path):
     made.save_pretrained(tmp_path)
     again = FourFrameAutoencoder.from_pretrained(tmp_path)
     assert all(torch.equal(v, again.state_dict()[k]) for k, v in made.state_dict().items())
+
+
+def of_numbers(*numbers):
+    """A video of one grey a frame."""
+    return torch.tensor(numbers)[None, None, :, None, None].expand(1, 3, -1, 2, 2)
+
+
+def test_steps_between_latent_frames_are_spread_over_the_time_of_one():
+    steps = of_numbers(0.0, *[0.4] * 4, *[0.8] * 4)
+    spread = deblocked(steps, 1.0)
+    expected = of_numbers(0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.8, 0.8)
+    torch.testing.assert_close(spread, expected)
+    assert jumps(spread) < jumps(steps + torch.rand_like(steps) * 1e-3) / 50
+
+
+def test_what_moves_evenly_is_left_and_large_steps_are_taken_for_motion():
+    even = of_numbers(*torch.arange(9.0) / 10)
+    torch.testing.assert_close(deblocked(even, 1.0), even)
+    steps = of_numbers(0.0, *[0.8] * 4)
+    torch.testing.assert_close(deblocked(steps, 0.1), of_numbers(0.0375, 0.7625, 0.7875, 0.8, 0.8))
+    assert deblocked(steps, 0.0) is steps
+    assert deblocked(steps[:, :, :1], 1.0).shape[2] == 1
+
+
+@torch.no_grad()
+def test_what_is_decoded_is_deblocked_where_the_configuration_says_so(made, clips):
+    latents = made.encode(clips[:1]).latent_dist.mode()
+    latents = latents + 0.3 * torch.randn(latents.shape, generator=torch.Generator().manual_seed(1))
+    plain = made.decode(latents).sample
+    made.register_to_config(most_joint_step=0.2)
+    smooth = made.decode(latents).sample
+    made.register_to_config(most_joint_step=0.0)
+    torch.testing.assert_close(smooth, deblocked(plain, 0.2))
+    assert jumps(smooth) < 0.7 * jumps(plain)
 
 
 def test_training_leaves_the_encoder_and_resumes(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ diffusers' `CogVideoXPipeline` (Yang et al. 2024): v-prediction, and classifier-
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -56,8 +57,11 @@ class ClipSettings:
     small_size  of the previous clip, as it is seen
     guidance    scale of the classifier-free guidance; up to 1 there is none
     guide_all   whether it is against no masks and nothing before too, so that it strengthens them as it does the text
+    guide_before  with `guide_all`, the most noise at which it strengthens the clip before, as a share of the latents' own
+                deviation: early steps, in which shapes are found, follow the masks better without
     context     latent frames of the clip before that are decoded along, for an autoencoder that looks at both sides of a
-                moment: it then sees across the seam. CogVideoX's own looks back only, and takes an odd number or none
+                moment: it then sees across the seam, and the clip goes on from the very frame that was shown.
+                CogVideoX's own looks back only, and takes an odd number or none
     speed       what is saved of the plain model's work; `steps` are what is left of them
     """
 
@@ -68,6 +72,7 @@ class ClipSettings:
     steps: int = 50
     guidance: float = 6.0
     guide_all: bool = False
+    guide_before: float = math.inf
     context: int = 0
     speed: Speed = QUALITY
 
@@ -173,7 +178,8 @@ class CogVideoX:
             return self.decode(latents)
         # The first latent frame of a clip is the last moment of the one before.
         known = self.encode(before)[-self.clip.context :]
-        return self.decode(torch.cat([known, latents[1:]]))[-self.clip.frames :]
+        frames = self.decode(torch.cat([known, latents[1:]]))[-self.clip.frames :]
+        return gone_on_from(before[-1], frames, 2 * self.temporal_step)
 
     @torch.inference_mode()
     def sample(
@@ -225,7 +231,8 @@ class CogVideoX:
 
         Masks and what was before come once for each prompt that they go with.
         """
-        network, both = self.network, guides and not self.clip.guide_all
+        network, clip = self.network, self.clip
+        both = guides and not clip.guide_all
         batch = 2 if both else 1
         if masks is not None:
             masks = masks[-batch:]
@@ -238,9 +245,10 @@ class CogVideoX:
             return found
         free = found[:1]
         if not both:
+            known = before if noise_of(self.scheduler, time) > clip.guide_before else None
             with network.base.cache_context("uncond"):
-                free = network(latents, text[:1], times).float()
-        return free + self.clip.guidance * (found[-1:] - free)
+                free = network(latents, text[:1], times, None, known).float()
+        return free + clip.guidance * (found[-1:] - free)
 
     @contextmanager
     def _sped_up(self) -> Iterator[None]:
@@ -261,6 +269,15 @@ class CogVideoX:
             return self.scheduler
         only_dpm(sampler)
         return CogVideoXDPMScheduler.from_config(self.scheduler.config, timestep_spacing="trailing")
+
+
+def gone_on_from(
+    shown: UInt8[np.ndarray, "H W 3"], frames: UInt8[np.ndarray, "T H W 3"], over: int
+) -> UInt8[np.ndarray, "T H W 3"]:
+    """A clip that begins with the frame that was shown: what its own first frame lacks fades over so many frames."""
+    lacks = shown.astype(np.float32) - frames[0]
+    left = np.clip(1 - np.arange(len(frames)) / (over + 1), 0, None)[:, None, None, None]
+    return np.clip(np.rint(frames + left * lacks), 0, 255).astype(np.uint8)
 
 
 def latent_statistics(autoencoder: Any) -> tuple[Any, Any]:

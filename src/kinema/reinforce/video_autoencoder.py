@@ -27,6 +27,7 @@ class FourFrameAutoencoder(ModelMixin, ConfigMixin):
 
     picture_channels, picture_width, picture_blocks  of that decoder: its latents, its width, its blocks at each size
     width, blocks   of the convolutions that mend
+    most_joint_step  of `deblocked`; 0: nothing is deblocked
     scaling_factor  as in diffusers: latents times it are of unit size
     """
 
@@ -42,6 +43,7 @@ class FourFrameAutoencoder(ModelMixin, ConfigMixin):
         scaling_factor: float = 1.0,
         scale_factor_spatial: int = BLOCK[1],
         scale_factor_temporal: int = BLOCK[0],
+        most_joint_step: float = 0.0,
     ):
         super().__init__()
         pictures = BLOCK[0] * picture_channels
@@ -66,7 +68,28 @@ class FourFrameAutoencoder(ModelMixin, ConfigMixin):
         stacked = self.unfold(latents) + self.mend(latents)
         pictures = stacked.transpose(1, 2).unflatten(2, (BLOCK[0], -1)).flatten(1, 2)[:, BLOCK[0] - 1 :]
         frames = self.decoder(pictures.flatten(0, 1)).unflatten(0, (len(latents), -1))
-        return DecoderOutput(frames.transpose(1, 2))
+        return DecoderOutput(deblocked(frames.transpose(1, 2), self.config.most_joint_step))
+
+
+def deblocked(frames: Float[Tensor, "B 3 T H W"], most: float) -> Float[Tensor, "B 3 T H W"]:
+    """Frames without steps from one latent frame to the next: the deblocking filter of video codecs, over time.
+
+    Latents that were made don't quite agree with their neighbours, so that the picture jumps every fourth frame. A step is
+    the change there less the mean of the changes beside it, and is spread over the two frames on either side. In any
+    pixel it is at most `most` (pixels in -1..1): what is more is taken for a thing that moves. T is 4n+1.
+    """
+    if not most or frames.shape[2] == 1:
+        return frames
+    changes = frames.diff(dim=2)
+    at, after = changes[:, :, :: BLOCK[0]], changes[:, :, 1 :: BLOCK[0]]
+    before = torch.cat([after[:, :, :1], changes[:, :, BLOCK[0] - 1 : -1 : BLOCK[0]]], 2)
+    steps = (at - (before + after) / 2).clamp(-most, most)
+    falling = torch.tensor([3 / 8, 1 / 8, 0, 0]).to(frames)[:, None, None]
+    first = frames[:, :, :1] + falling[0] * steps[:, :, :1]
+    blocks = frames[:, :, 1:].unflatten(2, (-1, BLOCK[0])) - falling * steps.unsqueeze(3)
+    ends = torch.cat([steps[:, :, 1:], torch.zeros_like(steps[:, :, :1])], 2)
+    blocks = blocks + falling.flip(0) * ends.unsqueeze(3)
+    return torch.cat([first, blocks.flatten(2, 3)], 2)
 
 
 class _Residual(nn.Module):

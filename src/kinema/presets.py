@@ -338,7 +338,15 @@ CLIP_PRESETS: dict[str, ClipPreset] = {
         folder=MINI_COGVIDEOX,
         adapter=MINI_COGVIDEOX / "adapter",
         clip=ClipSettings(
-            17, (128, 128), (64, 64), steps=12, guidance=8.0, guide_all=True, guide_before=2.0, context=3
+            17,
+            (128, 128),
+            (64, 64),
+            steps=12,
+            guidance=12.0,
+            guide_all=True,
+            guide_before=2.0,
+            guidance_rescale=0.85,
+            context=3,
         ),
     ),
     "cogvideox-2b": ClipPreset(

@@ -272,6 +272,24 @@ def test_the_clip_before_is_strengthened_up_to_the_noise_that_was_asked():
     assert len(set(known[1::2])) == 2
 
 
+@pytest.mark.parametrize("guide_all", [False, True])
+def test_strong_guidance_is_brought_back_to_the_deviation_of_what_was_predicted(guide_all):
+    model = tiny_model()
+    latents, text, time = torch.randn(1, 3, CHANNELS, 4, 4), model.text_encoder.encode(["", "a dog"]), torch.tensor(500)
+
+    def deviation(guidance, rescale):
+        model.clip = ClipSettings(
+            9, (32, 32), (16, 16), guidance=guidance, guide_all=guide_all, guidance_rescale=rescale
+        )
+        return float(model._predict(latents, text, time, None, None, True).std())
+
+    with torch.no_grad():
+        plain, strong = deviation(1.0, 0.0), deviation(40.0, 0.0)
+        assert strong > 1.01 * plain
+        assert deviation(40.0, 1.0) == pytest.approx(plain, rel=1e-4)
+        assert deviation(40.0, 0.5) == pytest.approx((plain + strong) / 2, rel=1e-4)
+
+
 def test_what_the_first_frame_lacks_fades():
     frames = np.full((6, 2, 2, 3), 100, np.uint8)
     shown = np.full((2, 2, 3), 140, np.uint8)

@@ -59,6 +59,8 @@ class ClipSettings:
     guide_all   whether it is against no masks and nothing before too, so that it strengthens them as it does the text
     guide_before  with `guide_all`, the most noise at which it strengthens the clip before, as a share of the latents' own
                 deviation: early steps, in which shapes are found, follow the masks better without
+    guidance_rescale  how far the deviation of what is guided is brought back to that of what was predicted, 0 to 1
+                (Lin et al. 2024, section 3.4): strong guidance makes colours too strong
     context     latent frames of the clip before that are decoded along, for an autoencoder that looks at both sides of a
                 moment: it then sees across the seam, and the clip goes on from the very frame that was shown.
                 CogVideoX's own looks back only, and takes an odd number or none
@@ -73,6 +75,7 @@ class ClipSettings:
     guidance: float = 6.0
     guide_all: bool = False
     guide_before: float = math.inf
+    guidance_rescale: float = 0.0
     context: int = 0
     speed: Speed = QUALITY
 
@@ -248,7 +251,11 @@ class CogVideoX:
             known = before if noise_of(self.scheduler, time) > clip.guide_before else None
             with network.base.cache_context("uncond"):
                 free = network(latents, text[:1], times, None, known).float()
-        return free + clip.guidance * (found[-1:] - free)
+        asked = found[-1:]
+        guided = free + clip.guidance * (asked - free)
+        if not clip.guidance_rescale:
+            return guided
+        return guided.lerp(guided * (asked.std() / guided.std()), clip.guidance_rescale)
 
     @contextmanager
     def _sped_up(self) -> Iterator[None]:

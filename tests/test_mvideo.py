@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from test_cogvideox import moving_masks, tiny_model
 
 from kinema.errors import InputError
-from kinema.mvideo import animate, clip_seed, joined, look_of, masks_of_clip, matched
+from kinema.mvideo import animate, clip_seed, gone_on_from, joined, look_of, masks_of_clip, matched
 from kinema.reinforce.cogvideox import ClipSettings
 from kinema.types import MaskSequence
 from kinema.video import read_video
@@ -68,6 +68,30 @@ def test_seams_are_where_clips_join():
     found = animate(None, "a dog", 3.0, backbone=Counting())
     assert [seam.frame for seam in found.seams] == [9, 17]
     assert [seam.difference_ratio for seam in found.seams] == [1, 1]
+
+
+def test_what_the_first_frame_lacks_fades():
+    frames = np.full((6, 2, 2, 3), 100, np.uint8)
+    shown = np.full((2, 2, 3), 140, np.uint8)
+    assert gone_on_from(shown, frames, 3)[:, 0, 0, 0].tolist() == [140, 130, 120, 110, 100, 100]
+    assert gone_on_from(np.full_like(shown, 255), frames + 155, 3).max() == 255
+    assert gone_on_from(shown, frames, 0) is frames
+
+
+@pytest.mark.parametrize("anchored", [False, True])
+def test_clips_go_on_from_the_frame_that_was_shown_where_asked(anchored):
+    class Jumping(Counting):
+        def generate(self, *given, **more):
+            return super().generate(*given, **more) + np.uint8(60 * (len(self.calls) - 1))
+
+    plain, faded = Jumping(), Jumping()
+    faded.clip = ClipSettings(STEP + 1, (16, 16), (16, 16), FPS, steps=2, fade=4)
+    jump = animate(None, "a dog", 3.0, backbone=plain).seams
+    smooth = animate(None, "a dog", 3.0, backbone=faded, anchored=anchored)
+    assert jump[0].difference_ratio > 50
+    before, after = smooth.video.frames[8:10, 0, 0, 0].astype(int)
+    assert abs(after - before) <= 60 / 5 + 1
+    assert all(np.array_equal(call[3][0], smooth.video.frames[8]) for call in faded.calls[2:])
 
 
 @given(st.integers(1, 12), st.integers(2, 7))

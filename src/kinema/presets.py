@@ -347,6 +347,7 @@ CLIP_PRESETS: dict[str, ClipPreset] = {
             guide_before=2.0,
             guidance_rescale=0.85,
             context=3,
+            fade=8,
         ),
     ),
     "cogvideox-2b": ClipPreset(

@@ -62,8 +62,9 @@ class ClipSettings:
     guidance_rescale  how far the deviation of what is guided is brought back to that of what was predicted, 0 to 1
                 (Lin et al. 2024, section 3.4): strong guidance makes colours too strong
     context     latent frames of the clip before that are decoded along, for an autoencoder that looks at both sides of a
-                moment: it then sees across the seam, and the clip goes on from the very frame that was shown.
-                CogVideoX's own looks back only, and takes an odd number or none
+                moment: it then sees across the seam. CogVideoX's own looks back only, and takes an odd number or none
+    fade        frames over which a clip takes leave of the last one that was shown: what its own first frame lacks of that
+                is added to them, less and less, so that it goes on from there
     speed       what is saved of the plain model's work; `steps` are what is left of them
     """
 
@@ -77,6 +78,7 @@ class ClipSettings:
     guide_before: float = math.inf
     guidance_rescale: float = 0.0
     context: int = 0
+    fade: int = 0
     speed: Speed = QUALITY
 
 
@@ -104,6 +106,8 @@ class CogVideoX:
             raise InputError("frames", f"are {clip.frames}", f"a multiple of {whole} and 1 more")
         if clip.context < 0 or (own and clip.context and clip.context % 2 == 0):
             raise InputError("context", f"is {clip.context}", "odd, or 0" if own else "0 or more")
+        if clip.fade < 0:
+            raise InputError("fade", f"is {clip.fade}", "0 or more")
         for name, size in (("size", clip.size), ("small size", clip.small_size)):
             if min(size) < step or size[0] % step or size[1] % step:
                 raise InputError(name, f"is {size[0]}x{size[1]}", f"multiples of {step}")
@@ -181,8 +185,7 @@ class CogVideoX:
             return self.decode(latents)
         # The first latent frame of a clip is the last moment of the one before.
         known = self.encode(before)[-self.clip.context :]
-        frames = self.decode(torch.cat([known, latents[1:]]))[-self.clip.frames :]
-        return gone_on_from(before[-1], frames, 2 * self.temporal_step)
+        return self.decode(torch.cat([known, latents[1:]]))[-self.clip.frames :]
 
     @torch.inference_mode()
     def sample(
@@ -276,15 +279,6 @@ class CogVideoX:
             return self.scheduler
         only_dpm(sampler)
         return CogVideoXDPMScheduler.from_config(self.scheduler.config, timestep_spacing="trailing")
-
-
-def gone_on_from(
-    shown: UInt8[np.ndarray, "H W 3"], frames: UInt8[np.ndarray, "T H W 3"], over: int
-) -> UInt8[np.ndarray, "T H W 3"]:
-    """A clip that begins with the frame that was shown: what its own first frame lacks fades over so many frames."""
-    lacks = shown.astype(np.float32) - frames[0]
-    left = np.clip(1 - np.arange(len(frames)) / (over + 1), 0, None)[:, None, None, None]
-    return np.clip(np.rint(frames + left * lacks), 0, 255).astype(np.uint8)
 
 
 def latent_statistics(autoencoder: Any) -> tuple[Any, Any]:

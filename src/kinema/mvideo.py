@@ -164,7 +164,7 @@ def clips(
             frames = backbone.generate(prompt, clip_seed(seed, number), own, before, report)
             if anchored and look is not None:
                 frames = matched(frames, look)
-            if before is not None:
+            if before is not None and clip.fade:
                 frames = gone_on_from(before[-1], frames, clip.fade)
             _save_clip(path, key, frames)
         look = look or look_of(frames)
@@ -263,8 +263,6 @@ def gone_on_from(
     shown: UInt8[np.ndarray, "H W 3"], frames: UInt8[np.ndarray, "T H W 3"], fade: int
 ) -> UInt8[np.ndarray, "T H W 3"]:
     """A clip that begins with the frame that was shown: what its own first frame lacks of it fades over so many more."""
-    if not fade:
-        return frames
     lacks = shown.astype(np.float32) - frames[0]
     left = np.clip(1 - np.arange(len(frames)) / (fade + 1), 0, None)[:, None, None, None]
     return np.clip(np.rint(frames + left * lacks), 0, 255).astype(np.uint8)

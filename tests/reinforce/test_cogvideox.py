@@ -344,6 +344,7 @@ def test_sizes_that_do_not_fit_are_refused():
         (ClipSettings(5, (32, 32), (16, 16)), False, "8 and 1 more"),
         (ClipSettings(9, (32, 32), (16, 16), context=-1), True, "context"),
         (ClipSettings(9, (32, 32), (16, 16), fade=-1), True, "fade"),
+        (ClipSettings(9, (32, 32), (16, 16), guidance_rescale=1.5), True, "guidance_rescale"),
         (ClipSettings(9, (32, 32), (16, 16), context=2), False, "odd, or 0"),
         (ClipSettings(9, (40, 32), (16, 16)), True, "multiples of 16"),
         (ClipSettings(9, (32, 32), (8, 16)), True, "small size"),

@@ -8,7 +8,6 @@ diffusers' `CogVideoXPipeline` (Yang et al. 2024): v-prediction, and classifier-
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -58,13 +57,13 @@ class ClipSettings:
     guidance    scale of the classifier-free guidance; up to 1 there is none
     guide_all   whether it is against no masks and nothing before too, so that it strengthens them as it does the text
     guide_before  with `guide_all`, the most noise at which it strengthens the clip before, as a share of the latents' own
-                deviation: early steps, in which shapes are found, follow the masks better without
+                deviation, or None, any: early steps, in which shapes are found, follow the masks better without
     guidance_rescale  how far the deviation of what is guided is brought back to that of what was predicted, 0 to 1
                 (Lin et al. 2024, section 3.4): strong guidance makes colours too strong
     context     latent frames of the clip before that are decoded along, for an autoencoder that looks at both sides of a
                 moment: it then sees across the seam. CogVideoX's own looks back only, and takes an odd number or none
-    fade        frames over which a clip takes leave of the last one that was shown: what its own first frame lacks of that
-                is added to them, less and less, so that it goes on from there
+    fade        frames to which what the clip's first frame lacks of the one that was shown last is added, less and less, so
+                that it goes on from there
     speed       what is saved of the plain model's work; `steps` are what is left of them
     """
 
@@ -75,7 +74,7 @@ class ClipSettings:
     steps: int = 50
     guidance: float = 6.0
     guide_all: bool = False
-    guide_before: float = math.inf
+    guide_before: float | None = None
     guidance_rescale: float = 0.0
     context: int = 0
     fade: int = 0
@@ -108,6 +107,8 @@ class CogVideoX:
             raise InputError("context", f"is {clip.context}", "odd, or 0" if own else "0 or more")
         if clip.fade < 0:
             raise InputError("fade", f"is {clip.fade}", "0 or more")
+        if not 0 <= clip.guidance_rescale <= 1:
+            raise InputError("guidance_rescale", f"is {clip.guidance_rescale:g}", "0 to 1")
         for name, size in (("size", clip.size), ("small size", clip.small_size)):
             if min(size) < step or size[0] % step or size[1] % step:
                 raise InputError(name, f"is {size[0]}x{size[1]}", f"multiples of {step}")
@@ -251,9 +252,9 @@ class CogVideoX:
             return found
         free = found[:1]
         if not both:
-            known = before if noise_of(self.scheduler, time) > clip.guide_before else None
+            early = clip.guide_before is not None and noise_of(self.scheduler, time) > clip.guide_before
             with network.base.cache_context("uncond"):
-                free = network(latents, text[:1], times, None, known).float()
+                free = network(latents, text[:1], times, None, before if early else None).float()
         asked = found[-1:]
         guided = free + clip.guidance * (asked - free)
         if not clip.guidance_rescale:

@@ -9,6 +9,7 @@ colours badly (`docs/mini_svd.md`). It loads and saves as diffusers' own do.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -68,7 +69,8 @@ class FourFrameAutoencoder(ModelMixin, ConfigMixin):
         stacked = self.unfold(latents) + self.mend(latents)
         pictures = stacked.transpose(1, 2).unflatten(2, (BLOCK[0], -1)).flatten(1, 2)[:, BLOCK[0] - 1 :]
         frames = self.decoder(pictures.flatten(0, 1)).unflatten(0, (len(latents), -1))
-        return DecoderOutput(deblocked(frames.transpose(1, 2), self.config.most_joint_step))
+        config: Any = self.config
+        return DecoderOutput(deblocked(frames.transpose(1, 2), config.most_joint_step))
 
 
 def deblocked(frames: Float[Tensor, "B 3 T H W"], most: float) -> Float[Tensor, "B 3 T H W"]:

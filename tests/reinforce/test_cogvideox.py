@@ -25,14 +25,7 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 from kinema.checkpoints import weights_hash
 from kinema.errors import InputError
 from kinema.reinforce import cogvideox_network as network_file
-from kinema.reinforce.cogvideox import (
-    ClipSettings,
-    CogVideoX,
-    T5Prompts,
-    TokenPrompts,
-    load_cogvideox,
-    mask_pictures,
-)
+from kinema.reinforce.cogvideox import ClipSettings, CogVideoX, T5Prompts, TokenPrompts, load_cogvideox, mask_pictures
 from kinema.reinforce.cogvideox_lora import LORA_FILE, add_lora, lora_off, save_adapter
 from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
 from kinema.reinforce.speed import noise_of

@@ -26,7 +26,7 @@ from kinema.reinforce.cogvideox_lora import load_adapter
 from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
 from kinema.reinforce.cogvideox_text import PromptEncoder, T5Prompts, TokenPrompts
 from kinema.reinforce.memory import Memory, place
-from kinema.reinforce.speed import QUALITY, Speed, blocks_of, cached, compiled, noise_of, only_dpm
+from kinema.reinforce.speed import QUALITY, Speed, Taylor, blocks_of, cached, compiled, noise_of, only_dpm
 from kinema.types import MaskSequence
 
 COLOURS = np.array(
@@ -253,8 +253,12 @@ class CogVideoX:
         free = found[:1]
         if not both:
             early = clip.guide_before is not None and noise_of(self.scheduler, time) > clip.guide_before
-            with network.base.cache_context("uncond"):
-                free = network(latents, text[:1], times, None, before if early else None).float()
+            known = before if early else None
+            # Caches of blocks hold tokens, of which there are more with a clip before: they are kept apart. Taylor's holds
+            # what comes out, and stays one, so that both sides of the guidance are extrapolated in the same steps.
+            apart = known is not None and not isinstance(clip.speed.cache, Taylor)
+            with network.base.cache_context("uncond, clip before" if apart else "uncond"):
+                free = network(latents, text[:1], times, None, known).float()
         asked = found[-1:]
         guided = free + clip.guidance * (asked - free)
         if not clip.guidance_rescale:

@@ -84,6 +84,17 @@ def test_other_settings_and_other_content_under_the_same_key_are_refused(videos,
         run(videos, out)
 
 
+def test_what_a_killed_run_left_unfinished_is_gone_when_all_is_done(videos, tmp_path):
+    out = tmp_path / "out"
+    (out / "work" / "clips" / "79").mkdir(parents=True)
+    left = [out / "work" / "clips" / "79" / ".7956-0000.z8o8croj.tar", out / ".clips-00000.a1b2c3d4.tar"]
+    for path in (*left, out / ".mine"):
+        path.write_bytes(b"")
+    run(videos, out)
+    assert not any(path.exists() for path in left)
+    assert (out / ".mine").exists()
+
+
 def test_settings_change_the_fingerprint():
     found = {fingerprint(r) for r in (Revision(), MVideo(), Revision(Common(side_px=256)), Revision(least_iou=0.6))}
     assert len(found) == 4

@@ -93,9 +93,17 @@ def test_a_cache_is_built_once_and_refuses_other_settings(model, tmp_path):
         build_cache(counted, model, tmp_path, 3)
 
 
+def test_a_cache_whose_clips_other_processes_make_is_the_same(cache, model, tmp_path):
+    made = build_cache(example, model, tmp_path, 3, workers=2)
+    assert made.captions == cache.captions
+    assert all(
+        np.array_equal(getattr(made, n), getattr(cache, n)) for n in ("latents", "masks", "last_frames", "previous")
+    )
+
+
 def test_a_clip_of_the_world_has_masks_of_what_is_seen():
     clip = ClipSettings(5, (32, 32), (16, 16))
-    made = world_example(World.load(), 1, clip)
+    made = world_example(World.load(), clip, 1)
     assert made.frames.shape == (9, 32, 32, 3)
     assert made.masks.masks.shape[0] == 9
     assert made.masks.masks.any()

@@ -1,6 +1,7 @@
 """Training mini-perception: data, targets, loss, scores and a short overfit, on made-up clips."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,12 @@ from kinema.extract.perception_net import (
     PerceptionConfig,
     PerceptionNet,
 )
+from kinema.train.batches import drawn_ahead
 from kinema.train.loop import LoopConfig, rng_for
 from kinema.train.perception import (
     PerceptionTrainConfig,
     draw,
+    draw_step,
     perception_loss,
     step_loss,
     train_perception,
@@ -187,6 +190,36 @@ def test_a_batch_depends_on_its_step_alone():
     assert frames == count
     assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(seen, again, strict=True))
     assert set(going.made) == {2, 3, 4, 5}
+
+
+def test_processes_that_draw_in_turn_draw_what_one_would():
+    config = PerceptionTrainConfig(run=Path(), batch=8, sides=(32,), workers=2)
+
+    def source() -> ClipPool:
+        return ClipPool(FakeWorld(), size=4, new=1, frames=FRAMES, lanes=config.workers)
+
+    alone = [draw_step(source(), config, step) for step in range(3)]
+    found = list(drawn_ahead(partial(draw_step, source(), config), range(3), 0, config.workers))
+    assert [number for number, _ in found] == [0, 1, 2]
+    for (batch, frames, _), (_, (other, count, _)) in zip(alone, found, strict=True):
+        assert frames == count
+        assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(batch, other, strict=True))
+    assert not torch.equal(alone[0][0].pictures, alone[1][0].pictures)
+
+
+def test_a_grown_network_says_what_the_smaller_one_said_and_can_learn_more():
+    torch.manual_seed(0)
+    small, pictures = PerceptionNet(SMALL), torch.rand(4, 3, SIDE, SIDE)
+    for _ in range(2):
+        small(pictures)  # batch norm sees something
+    grown = PerceptionNet(replace(SMALL, deeper=(1, 2), attention_layers=2))
+    grown.grow_from(small)
+    told, said = grown.eval()(pictures, 2), small.eval()(pictures, 2)
+    assert all(torch.equal(a, b) for a, b in zip(told, said, strict=True))
+    grown.train()(pictures, 2).parts.square().sum().backward()
+    assert grown.refine[0].body[1][1].weight.grad.abs().sum() > 0
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        grown.grow_from(PerceptionNet(replace(SMALL, out_width=16)))
 
 
 def test_worlds_in_turn():

@@ -90,6 +90,12 @@ class Ledger:
         finally:
             path.unlink(missing_ok=True)
 
+    def sweep(self) -> None:
+        """Remove the unfinished files that killed runs and workers left behind; for when nobody writes any more."""
+        ours = (".clips-*.*.tar", ".index.*.parquet", ".report.*.html", ".annotate.*.json")
+        for path in (*self.work.rglob(".*.*.*"), *(p for name in ours for p in self.out.glob(name))):
+            path.unlink(missing_ok=True)
+
     def done(self, source: Source) -> bool:
         """Whether a video has its outcome and all of its clips have theirs."""
         outcome = self.outcome(source_id(source))

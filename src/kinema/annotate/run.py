@@ -91,6 +91,7 @@ def annotate(
         totals.check()
         write_index(ledger, plan)
         write_report(ledger, plan, totals, recipe, found.skipped)
+        ledger.sweep()
     return totals
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -209,8 +210,8 @@ def save_perception(net: PerceptionNet, path: str | Path, provenance: dict[str, 
 def load_perception(path: str | Path = PERCEPTION_WEIGHTS) -> PerceptionNet:
     """Read the network, float32, ready for inference. Raises InputError where the file is not one."""
     config, tensors = read_weights(path, "perception", "perception network")
-    config["widths"] = tuple(config["widths"])
-    net = PerceptionNet(PerceptionConfig(**config))
+    sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+    net = PerceptionNet(PerceptionConfig(**sizes))
     net.load_state_dict(tensors)
     return net.eval().requires_grad_(False)
 

@@ -8,7 +8,7 @@ picture and by the frames before and after it. Instances are centres and offsets
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -75,6 +75,8 @@ class PerceptionConfig:
     """Channels that the heads read."""
     attention_layers: int = 2
     attention_heads: int = 6
+    deeper: tuple[int, int] = (0, 0)
+    """More residual blocks at 1/8 on the way down, and at 1/2 before the parts."""
 
 
 class ConvNorm(nn.Sequential):
@@ -161,7 +163,7 @@ class PerceptionNet(nn.Module):
         a, b, c, d = config.widths
         self.stem = nn.Sequential(ConvNorm(12, a), ConvNorm(a, a))
         self.quarter = nn.Sequential(ConvNorm(a, b, stride=2), Residual(b), Residual(b))
-        self.eighth = nn.Sequential(ConvNorm(b, c, stride=2), Residual(c))
+        self.eighth = nn.Sequential(ConvNorm(b, c, stride=2), *(Residual(c) for _ in range(1 + config.deeper[0])))
         self.sixteenth = ConvNorm(c, d, stride=2)
         layers = range(config.attention_layers)
         self.whole = nn.ModuleList([Attention(d, config.attention_heads) for _ in layers])
@@ -170,6 +172,7 @@ class PerceptionNet(nn.Module):
         self.up = nn.ModuleList([ConvNorm(d, c, 1), ConvNorm(c, b, 1), ConvNorm(b, config.out_width, 1)])
         self.skip = nn.ModuleList([ConvNorm(c, c, 1), ConvNorm(b, b, 1), ConvNorm(a, config.out_width, 1)])
         self.merge = nn.ModuleList([Residual(c), Residual(b), ConvNorm(config.out_width, config.out_width)])
+        self.refine = nn.Sequential(*(Residual(config.out_width) for _ in range(config.deeper[1])))
         self.parts = nn.Conv2d(config.out_width, len(PART_OF_CLASS) * STRIDE**2, 1)
         self.sizes = (len(CATEGORIES), 2, HEATMAPS, 1)
         self.rest = nn.Sequential(ConvNorm(b, b), nn.Conv2d(b, sum(self.sizes), 1))
@@ -182,6 +185,20 @@ class PerceptionNet(nn.Module):
         bias[-1] = USUAL_LOG_DEPTH
         assert isinstance(self.rest[1], nn.Conv2d)
         self.rest[1].bias = nn.Parameter(bias)
+
+    def grow_from(self, other: PerceptionNet) -> None:
+        """Take over the weights of a network with as many blocks or fewer, and say exactly what it says: what this one has
+        more adds nothing yet. Raises RuntimeError where their widths differ."""
+        own = self.state_dict()
+        for module in self.modules():
+            if isinstance(module, Residual):
+                own_norm: Any = module.body[1]
+                nn.init.zeros_(own_norm[1].weight)
+            elif isinstance(module, Attention):
+                for last in (module.place, module.out, module.mlp[2]):
+                    nn.init.zeros_(last.weight)  # pyright: ignore[reportArgumentType]
+                    nn.init.zeros_(last.bias)  # pyright: ignore[reportArgumentType]
+        self.load_state_dict(own | other.state_dict())
 
     def forward(self, pictures: Tensor, frames: int = 1) -> Maps:
         x = F.pixel_unshuffle(pictures - 0.5, STRIDE).contiguous(memory_format=torch.channels_last)
@@ -197,6 +214,7 @@ class PerceptionNet(nn.Module):
             x = merge(F.interpolate(up(x), scale_factor=2.0, mode="nearest") + skip(maps.pop()))
             if level == 1:
                 rest = self.rest(x)
+        x = self.refine(x)
         centres, offsets, joints, depth = rest.split(self.sizes, 1)
         return Maps(F.pixel_shuffle(self.parts(x), STRIDE), centres, offsets, joints, depth[:, 0], facing)
 

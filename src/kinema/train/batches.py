@@ -1,4 +1,4 @@
-"""Batches: drawn ahead in threads, in order; and kept on disk where one made the loss not a number."""
+"""Batches: drawn ahead in threads or processes, in order; and kept on disk where one made the loss not a number."""
 
 from __future__ import annotations
 
@@ -9,19 +9,27 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numba
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from kinema.atomic import atomic_path
 
 
-def drawn_ahead(draw: Callable[[int], Any], numbers: Iterable[int], threads: int) -> Iterator[tuple[int, Any]]:
+def drawn_ahead(
+    draw: Callable[[int], Any], numbers: Iterable[int], threads: int, workers: int = 0
+) -> Iterator[tuple[int, Any]]:
     """(number, its batch) in order; `threads` draw the next ones meanwhile, two each at a time.
 
     They compute in as many threads as this one does, so that who draws a batch changes no bit of it.
+    workers  as many processes draw instead, one after the other in turn, each in one thread; `draw` is sent to them
     """
+    if workers:
+        yield from _drawn_by_processes(draw, numbers, workers)
+        return
     if not threads:
         for number in numbers:
             yield number, draw(number)
@@ -44,6 +52,33 @@ def _compute_in(of_torch: int, of_numba: int) -> None:
     """Both are settings of a thread."""
     torch.set_num_threads(of_torch)
     numba.set_num_threads(of_numba)
+
+
+class _Numbered(Dataset):
+    """What is drawn for a number."""
+
+    def __init__(self, draw: Callable[[int], Any]):
+        self.draw = draw
+
+    def __getitem__(self, number: int) -> tuple[int, Any]:
+        return number, self.draw(number)
+
+
+def _drawn_by_processes(draw: Callable[[int], Any], numbers: Iterable[int], workers: int) -> Iterator[tuple[int, Any]]:
+    # New processes, not forks: what has threads, as this one, can't be forked.
+    yield from DataLoader(
+        _Numbered(draw), None, sampler=numbers, num_workers=workers, multiprocessing_context="spawn",
+        collate_fn=_as_it_is, worker_init_fn=_alone, pin_memory=torch.cuda.is_available(),
+    )  # fmt: skip
+
+
+def _as_it_is(drawn: Any) -> Any:
+    return drawn
+
+
+def _alone(worker: int) -> None:
+    _compute_in(1, 1)
+    cv2.setNumThreads(1)
 
 
 def keep_batch(path: Path, batch: Any, about: dict[str, Any]) -> None:

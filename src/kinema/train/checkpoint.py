@@ -38,7 +38,7 @@ LEFT_OUT = ("run", "out", "cache", "threads", "device")
 """Settings that change nothing about the weights."""
 UNSEEN = (
     *LEFT_OUT, "loop", "start", "validation", "validation_photographs", "validation_clips", "evaluate_every", "sample_steps",
-    "checkpointing",
+    "checkpointing", "cache_workers",
 )  # fmt: skip
 """Settings that a run may change on its way: nor do these change what is trained from then on."""
 

@@ -70,6 +70,11 @@ def rng_for(seed: int, step: int) -> np.random.Generator:
     return np.random.default_rng([seed, step])
 
 
+def rng_on(device: torch.device, rng: np.random.Generator) -> torch.Generator:
+    """Random numbers that are drawn where they are needed; one number of `rng` decides them."""
+    return torch.Generator(device).manual_seed(int(rng.integers(2**62)))
+
+
 def learning_rate(config: LoopConfig, step: int) -> float:
     falling = (config.steps - step) / max(1, round(config.steps * config.decay)) if config.decay else 1.0
     return config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup), falling)
@@ -121,6 +126,7 @@ def train(
     evaluate_every: int = 400,
     draw: Callable[[int], Any] = int,
     network: nn.Module | None = None,
+    workers: int = 0,
 ) -> nn.Module:
     """Train `model` in place up to `loop.steps`, then load the averaged weights into it.
 
@@ -130,6 +136,7 @@ def train(
              tensorboard/, samples/. Where it holds a checkpoint already, training goes on from there
     draw     the batch of a number; without it `loss` gets the number itself
     network  what the loss calls and is distributed, where `model` is only the trained part of it (as a LoRA)
+    workers  processes that draw batches instead of the loop's threads; `draw` is sent to them
     Raises InputError where the checkpoint is of another model or of other settings, and FloatingPointError where the loss
     is not a finite number: the checkpoint before it is kept, and the batch as RUN/nan_STEP.safetensors.
     """
@@ -146,7 +153,7 @@ def train(
     loss_of: Any = state.prepare(accelerator, _Step(network or model, loss))
     first, writes = state.resume(run, accelerator), accelerator.is_main_process
     numbers = batch_numbers(config, first, accelerator.num_processes, accelerator.process_index)
-    batches = drawn_ahead(draw, numbers, config.ahead)
+    batches = drawn_ahead(draw, numbers, config.ahead, workers)
     with RunLog(run, config, first, writes) as run_log, _bar(config.steps, first, writes) as tell:
         for step in range(first, config.steps):
             rate, value = learning_rate(config, step), 0.0

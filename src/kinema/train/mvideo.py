@@ -17,6 +17,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,10 @@ from kinema.precision import quick_dtype
 from kinema.reinforce.cogvideox import ClipSettings, CogVideoX, load_cogvideox
 from kinema.reinforce.cogvideox_lora import add_lora, load_adapter, lora_off, save_adapter
 from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
+from kinema.train.batches import drawn_ahead
 from kinema.train.card import write_card
 from kinema.train.frozen import computing_in
-from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, share_out, train
+from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, rng_on, share_out, train
 from kinema.train.need import tell_need
 from kinema.train.shard_cache import OnBad
 from kinema.types import MaskSequence, Video
@@ -70,6 +72,8 @@ class WorldClips:
     """Folder of pictures to use as backdrops."""
     without: tuple[str, ...] = HELD_OUT
     """Classes that are never shown, to be tested on."""
+    cache_workers: int = 0
+    """Processes that make the clips of the cache; 0: this one does."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ class MVideoTrainConfig:
     """Clips that a process computes at once; 0: all of its batch."""
     evaluate_every: int = 0
     """Steps between two videos of the first clip's words and masks; 0: none is made."""
+    checkpointing: bool = True
+    """On a GPU: half of the memory or less for a third more time, since activations are computed twice."""
     threads: int = 0
     """CPU threads; 0 leaves torch's choice."""
     device: str = "auto"
@@ -172,7 +178,7 @@ class Losses:
     consistency: Float[Tensor, ""]
 
 
-def world_example(world: World, number: int, clip: ClipSettings) -> Example:
+def world_example(world: World, clip: ClipSettings, number: int) -> Example:
     """Clip `number` of the procedural world."""
     made = world.sample(number, 2 * (clip.frames - 1) + 1, clip.size)
     subjects, rng = made.scene.subjects, np.random.default_rng(number)
@@ -184,8 +190,13 @@ def world_example(world: World, number: int, clip: ClipSettings) -> Example:
     return Example(made.video.frames, MaskSequence(masks, labels, made.video.fps), made.scene.prompt)
 
 
-def build_cache(example: Callable[[int], Example], model: CogVideoX, folder: Path, count: int) -> ClipCache:
-    """Make (or finish, or open) a cache. Raises InputError where the folder holds another kind of cache."""
+def build_cache(
+    example: Callable[[int], Example], model: CogVideoX, folder: Path, count: int, workers: int = 0
+) -> ClipCache:
+    """Make (or finish, or open) a cache. workers: processes that make the examples; `example` is sent to them.
+
+    Raises InputError where the folder holds another kind of cache.
+    """
     clip, channels = model.clip, model.network.base.config.out_channels
     frames = (clip.frames - 1) // model.temporal_step + 1
     big, small = ([side // model.spatial_step for side in size[::-1]] for size in (clip.size, clip.small_size))
@@ -208,8 +219,8 @@ def build_cache(example: Callable[[int], Example], model: CogVideoX, folder: Pat
         name: np.lib.format.open_memmap(folder / f"{name}.npy", opened, np.float16, shape)
         for name, shape in shapes.items()
     }
-    for k in track(range(done, count), "clips", disable=done == count):
-        one = example(k)
+    examples = drawn_ahead(example, range(done, count), 0, workers if done < count else 0)
+    for k, one in track(examples, "clips", count - done, disable=done == count):
         for name, latents in encoded(one, model).items():
             arrays[name][k] = latents.half().cpu().numpy()
         captions.append(one.caption)
@@ -247,7 +258,7 @@ def draw(
     batch *= STILLS_A_CLIP if still else 1
     chosen = rng.integers(0, len(cache), batch) if chosen is None else chosen
     latents, masks, last, previous = (
-        torch.from_numpy(np.asarray(array[chosen, seen], np.float32))
+        torch.from_numpy(np.asarray(array[chosen, seen]))
         for array in (cache.latents, cache.masks, cache.last_frames, cache.previous)
     )
     for k, which in enumerate(rng.random(batch)):
@@ -275,12 +286,13 @@ def mvideo_losses(
 
     At first the masks say nothing and the LoRA is zero, so that the second is exactly 0 where nothing came before.
     """
-    noisy, target, times = noised(scheduler, batch.latents, rng)
-    device = network.kinds.device
-    noisy, target, times, text, masks = (v.to(device) for v in (noisy, target, times, text, batch.masks))
-    before = batch.before
+    device, before = network.kinds.device, batch.before
+    # The scheduler's numbers go where the latents are, and can't come back from the meta device.
+    latents = batch.latents.to("cpu" if device.type == "meta" else device, torch.float32)
+    noisy, target, times = (v.to(device) for v in noised(scheduler, latents, rng))
+    text, masks = (v.to(device, torch.float32) for v in (text, batch.masks))
     if before is not None:
-        before = Before(before.last_frame.to(device), before.clip.to(device))
+        before = Before(before.last_frame.to(device, torch.float32), before.clip.to(device, torch.float32))
     with computing_in(precision, device):
         found = network(noisy, text, times, masks, before).float()
         taught = found.detach()
@@ -299,8 +311,8 @@ def noised(
     scheduler: Any, latents: Float[Tensor, "B F C h w"], rng: np.random.Generator
 ) -> tuple[Float[Tensor, "B F C h w"], Float[Tensor, "B F C h w"], Tensor]:
     """Latents with noise of any of the scheduler's levels, the v that undoes it, and the timesteps [B]."""
-    times = torch.from_numpy(rng.integers(0, scheduler.config.num_train_timesteps, len(latents)))
-    noise = torch.from_numpy(rng.standard_normal(latents.shape, np.float32))
+    times = torch.from_numpy(rng.integers(0, scheduler.config.num_train_timesteps, len(latents))).to(latents.device)
+    noise = torch.randn(latents.shape, generator=rng_on(latents.device, rng), device=latents.device)
     return scheduler.add_noise(latents, noise, times), scheduler.get_velocity(latents, noise, times), times
 
 
@@ -325,8 +337,8 @@ def train_mvideo(config: MVideoTrainConfig, example: Callable[[int], Example] | 
         shown = gathered(clips, np.arange(1))
     else:
         with PartialState().main_process_first():
-            example = example or _of_world(config.data, config.clip)
-            shown = cache = build_cache(example, model, config.data.cache, config.data.count)
+            example, data = example or _of_world(config.data, config.clip), config.data
+            shown = cache = build_cache(example, model, data.cache, data.count, data.cache_workers)
         batch_of, about = draw_at_random(cache, count, config.loop.seed, config.stills), {"clips": len(cache)}
     if config.shards and leads():
         tell_need(need_of(model, batch_of(0), config, held), device)
@@ -337,7 +349,7 @@ def train_mvideo(config: MVideoTrainConfig, example: Callable[[int], Example] | 
     else:
         adapter = add_lora(network, config.rank)
     adapter.to(device=device, dtype=torch.float32)
-    if device.type == "cuda":
+    if device.type == "cuda" and config.checkpointing:
         network.base.enable_gradient_checkpointing()
     network.train()
 
@@ -379,7 +391,8 @@ def train_base(config: BaseTrainConfig, example: Callable[[int], Example] | None
     transformer = start_transformer(config.base, config.loop.seed)
     model = load_cogvideox(config.base, None, torch.float32, str(device), config.clip, transformer=transformer)
     with PartialState().main_process_first():
-        cache = build_cache(example or _of_world(config.data, config.clip), model, config.data.cache, config.data.count)
+        example, data = example or _of_world(config.data, config.clip), config.data
+        cache = build_cache(example, model, data.cache, data.count, data.cache_workers)
     network, precision = model.network, quick_dtype(device)
     network.base.requires_grad_(True).train()
 
@@ -431,4 +444,4 @@ def _of_world(data: WorldClips, clip: ClipSettings) -> Callable[[int], Example]:
             data.capture or "the shipped captures", f"have at most {longest} frames at {WORLD_FPS:g} Hz",
             f"{frames}, for a clip and the one before it", "--capture with longer clips, or fewer frames a clip",
         )  # fmt: skip
-    return lambda number: world_example(world, number, clip)
+    return partial(world_example, world, clip)

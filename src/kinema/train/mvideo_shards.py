@@ -62,7 +62,7 @@ def need_of(model: CogVideoX, drawn: Drawn, config: MVideoTrainConfig, held: tor
     twin.to("meta")
     trained = sum(weight.numel() for weight in add_lora(twin, config.rank).parameters())
     frozen = sum(weight.numel() for weight in twin.parameters() if not weight.requires_grad)
-    if held != torch.float32:
+    if held != torch.float32 and config.checkpointing:
         twin.base.enable_gradient_checkpointing()
     text = model.text_encoder.encode(drawn[0].captions).to("meta", torch.float32)
 

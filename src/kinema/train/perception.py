@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,7 @@ from kinema.extract.mini_perception import MiniPerception, load_perception, save
 from kinema.extract.perception_net import JOINT_SLICES, Maps, PerceptionConfig, PerceptionNet, channels_last
 from kinema.precision import pick_precision
 from kinema.train.card import of_world, write_card
-from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, train
+from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, rng_on, train
 from kinema.train.perception_data import (
     Batch,
     Change,
@@ -77,6 +78,8 @@ class PerceptionTrainConfig:
     """Clips that frames are drawn from at a time."""
     new_clips: int = 2
     """Clips that are made a step."""
+    workers: int = 0
+    """Processes that make clips and batches, for a GPU; 0: a thread does. The pool and the new clips are each one's own."""
     threads: int = 0
     """CPU threads; 0 leaves torch's choice."""
     device: str = "auto"
@@ -118,10 +121,10 @@ def _heatmap_loss(logits: Tensor, truth: Tensor) -> Tensor:
 def _part_loss(logits: Tensor, classes: Tensor, near: Tensor, rng: np.random.Generator) -> Tensor:
     """Cross-entropy at random pixels of the picture, fewer of them where all around is background."""
     chance = torch.where(near, SUBJECT_CHANCE, BACKGROUND_CHANCE)
-    drawn = torch.from_numpy(rng.random(tuple(classes.shape), np.float32)).to(chance.device) < chance
+    drawn = torch.rand(classes.shape, generator=rng_on(chance.device, rng), device=chance.device) < chance
     weight = torch.ones(logits.shape[1], device=logits.device)
     weight[0] = BACKGROUND_WEIGHT
-    return F.cross_entropy(logits.permute(0, 2, 3, 1)[drawn].float(), classes[drawn], weight)
+    return F.cross_entropy(logits.permute(0, 2, 3, 1)[drawn].float(), classes[drawn].long(), weight)
 
 
 def draw(pool: ClipPool, batch: int, sides: tuple[int, ...], step: int, seed: int) -> tuple[Batch, int]:
@@ -154,7 +157,7 @@ def draw_step(pool: ClipPool, config: PerceptionTrainConfig, step: int) -> tuple
 
 def drawn_loss(net: PerceptionNet, drawn: tuple[Batch, int, np.random.Generator], precision: torch.dtype) -> Tensor:
     device, (batch, frames, rng) = net.parts.weight.device, drawn
-    batch = Batch._make(v.to(device) for v in batch)
+    batch = Batch._make(v.to(device, non_blocking=True) for v in batch)
     net.train()
     pictures = batch.pictures.contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
@@ -179,13 +182,13 @@ def train_perception(config: PerceptionTrainConfig) -> Path:
     world: ClipSource = World.load(config.capture, config.photographs, "train")
     if config.wide:
         world = InTurn((world, World.load(config.capture, config.photographs, "train", wide=True)))
-    pool = ClipPool(world, config.pool, config.new_clips, config.loop.seed * 1_000_000)
+    pool = ClipPool(world, config.pool, config.new_clips, config.loop.seed * 1_000_000, lanes=max(1, config.workers))
     other = World.load(config.validation, config.validation_photographs, "test")
     held_out = held_out_videos(other, config.validation_clips)
     torch.manual_seed(config.loop.seed)
     net = PerceptionNet(config.model)
     if config.start:
-        net.load_state_dict(load_perception(config.start).state_dict())
+        net.grow_from(load_perception(config.start))
     channels_last(net.to(device))
     precision = pick_precision(config.precision, device)
 
@@ -193,10 +196,11 @@ def train_perception(config: PerceptionTrainConfig) -> Path:
         assert isinstance(model, PerceptionNet)
         return score_perception(MiniPerception(copy.deepcopy(model)), held_out)
 
-    def drawn(step: int) -> tuple[Batch, int, np.random.Generator]:
-        return draw_step(pool, config, step)
-
-    train(net, lambda batch: drawn_loss(net, batch, precision), config, config.run, evaluate, draw=drawn)
+    drawn = partial(draw_step, pool, config)
+    train(
+        net, lambda batch: drawn_loss(net, batch, precision), config, config.run, evaluate, draw=drawn,
+        workers=config.workers,
+    )  # fmt: skip
     out = config.out or config.run / "perception.safetensors"
     if leads():
         save_perception(net, out, {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import cv2
 import numpy as np
@@ -41,6 +41,8 @@ JOINT_SIGMA, CENTRE_SIGMA = 0.9, 1.2
 """Of the heatmaps' peaks, in output pixels."""
 SCALES, TURN_RAD, SHIFT = (1.0, 1.8), 0.12, 0.1
 """Smallest and largest zoom; turn; shift as a share of the side."""
+LANE_CLIPS = 10**9
+"""From the first clip of a row to that of the next; even, since worlds are taken in turn."""
 SPOILT_SHARE = 0.3
 """How many pictures have their looks spoilt."""
 
@@ -132,12 +134,16 @@ class InTurn:
 @dataclass
 class Pool(ABC, Generic[T]):
     """The clips from which a step draws: clips `new * step` to `new * step + size - 1` of the world's endless row, so that
-    each is used for `size / new` steps; made when they are first asked for. Several threads may ask."""
+    each is used for `size / new` steps; made when they are first asked for. Several threads may ask.
+
+    lanes  the steps take turns between as many rows of clips, so that as many processes can each make the clips of one
+    """
 
     world: ClipSource
     size: int
     new: int
     first: int = 0
+    lanes: int = 1
     made: dict[int, T] = field(default_factory=dict, init=False)
     lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
@@ -147,10 +153,20 @@ class Pool(ABC, Generic[T]):
 
     def of_step(self, step: int) -> list[T]:
         """The clips of a step, in order."""
-        numbers = range(self.new * step, self.new * step + self.size)
+        turn, lane = divmod(step, self.lanes)
+        begin = LANE_CLIPS * lane + self.new * turn
+        numbers = range(begin, begin + self.size)
         with self.lock:
             self.made = {k: self.made[k] if k in self.made else self.make(self.first + k) for k in numbers}
             return list(self.made.values())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which makes its own clips."""
+        return self.__dict__ | {"made": {}, "lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in (state | {"lock": Lock()}).items():
+            setattr(self, name, value)
 
 
 @dataclass
@@ -266,7 +282,7 @@ def spoil_looks(picture: UInt8[np.ndarray, "H W 3"], rng: np.random.Generator) -
 class Batch(NamedTuple):
     """B pictures [B,3,H,W] 0-1 and what the network is to say of them; h x w is a quarter of H x W.
 
-    classes      [B,H,W] int64
+    classes      [B,H,W] uint8
     near         [B,H,W] on a subject or at most 4 pixels away from one
     centres      [B,3,h,w] 0-1
     offsets      [B,2,h,w] to the subject's middle, in units of `OFFSET_PX`; nan where there is none
@@ -296,7 +312,7 @@ def make_batch(frames: list[Frame]) -> Batch:
     log_depth = np.log(np.where(np.isfinite(depth) & (depth > 0), depth, np.nan))
     peaks = torch.tensor([m[3] for m in made]).sum(0).clamp(min=1)
     pictures = torch.from_numpy(np.stack([f.picture for f in frames])).permute(0, 3, 1, 2).float() / 255
-    classes = torch.from_numpy(np.stack([f.classes for f in frames]).astype(np.int64))
+    classes = torch.from_numpy(np.stack([f.classes for f in frames]))
     holds = np.stack([np.isin(np.arange(len(CATEGORIES)), f.categories) for f in frames])
     near = np.stack([cv2.dilate((f.classes > 0).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0 for f in frames])
     facing = np.stack([_facing_of_cells(f) for f in frames])

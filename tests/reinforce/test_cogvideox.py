@@ -28,7 +28,6 @@ from kinema.reinforce import cogvideox_network as network_file
 from kinema.reinforce.cogvideox import ClipSettings, CogVideoX, T5Prompts, TokenPrompts, load_cogvideox, mask_pictures
 from kinema.reinforce.cogvideox_lora import LORA_FILE, add_lora, lora_off, save_adapter
 from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
-from kinema.reinforce.speed import noise_of
 from kinema.types import MaskSequence
 
 CHANNELS, TOKENS = 4, 6
@@ -252,16 +251,25 @@ def test_guidance_is_against_nothing_at_all_where_asked():
     assert free == [1, None, None]
 
 
-def test_the_clip_before_is_strengthened_up_to_the_noise_that_was_asked():
-    model, known = tiny_model(), []
-    model.clip = ClipSettings(9, (32, 32), (16, 16), steps=6, guide_all=True, guide_before=2.0)
-    model.network.register_forward_pre_hook(lambda module, given: known.append(given[4] is not None))
-    model.generate("a dog", 0, moving_masks(), noise_clip())
-    model.scheduler.set_timesteps(6)
-    noise = [noise_of(model.scheduler, time) for time in model.scheduler.timesteps]
-    assert known[::2] == [True] * 6
-    assert known[1::2] == [share > 2.0 for share in noise]
-    assert len(set(known[1::2])) == 2
+def test_masks_may_be_guided_by_a_scale_of_their_own():
+    model = tiny_model()
+    torch.nn.init.normal_(model.network.mask.weight)
+    latents, text, time = torch.randn(1, 3, CHANNELS, 4, 4), model.text_encoder.encode(["", "a dog"]), torch.tensor(500)
+    masks = torch.randn(1, 3, CHANNELS, 4, 4)
+
+    def predicted(masks, **settings):
+        model.clip = ClipSettings(9, (32, 32), (16, 16), guidance=4.0, guide_all=True, **settings)
+        return model._predict(latents, text, time, masks, None, True)
+
+    free, plain, asked = (
+        model.network(latents, words, time[None], shown)
+        for words, shown in ((text[:1], None), (text[1:], None), (text[1:], masks))
+    )
+    found = predicted(masks, guide_masks=9.0)
+    assert torch.allclose(found, free + 4 * (plain - free) + 9 * (asked - plain), atol=1e-4)
+    assert torch.allclose(predicted(masks, guide_masks=4.0), predicted(masks), atol=1e-4)
+    assert not torch.allclose(found, predicted(masks), atol=1e-2)
+    assert torch.equal(predicted(None, guide_masks=9.0), predicted(None))
 
 
 @pytest.mark.parametrize("guide_all", [False, True])
@@ -338,6 +346,7 @@ def test_sizes_that_do_not_fit_are_refused():
         (ClipSettings(9, (32, 32), (16, 16), context=-1), True, "context"),
         (ClipSettings(9, (32, 32), (16, 16), fade=-1), True, "fade"),
         (ClipSettings(9, (32, 32), (16, 16), guidance_rescale=1.5), True, "guidance_rescale"),
+        (ClipSettings(9, (32, 32), (16, 16), guide_masks=9.0), True, "guide_masks"),
         (ClipSettings(9, (32, 32), (16, 16), context=2), False, "odd, or 0"),
         (ClipSettings(9, (40, 32), (16, 16)), True, "multiples of 16"),
         (ClipSettings(9, (32, 32), (8, 16)), True, "small size"),

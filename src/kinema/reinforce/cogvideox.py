@@ -26,7 +26,7 @@ from kinema.reinforce.cogvideox_lora import load_adapter
 from kinema.reinforce.cogvideox_network import Before, MVideoTransformer
 from kinema.reinforce.cogvideox_text import PromptEncoder, T5Prompts, TokenPrompts
 from kinema.reinforce.memory import Memory, place
-from kinema.reinforce.speed import QUALITY, Speed, Taylor, blocks_of, cached, compiled, noise_of, only_dpm
+from kinema.reinforce.speed import QUALITY, Speed, blocks_of, cached, compiled, noise_of, only_dpm
 from kinema.types import MaskSequence
 
 COLOURS = np.array(
@@ -56,8 +56,8 @@ class ClipSettings:
     small_size  of the previous clip, as it is seen
     guidance    scale of the classifier-free guidance; up to 1 there is none
     guide_all   whether it is against no masks and nothing before too, so that it strengthens them as it does the text
-    guide_before  with `guide_all`, the most noise at which it strengthens the clip before, as a share of the latents' own
-                deviation, or None, any: early steps, in which shapes are found, follow the masks better without
+    guide_masks  with `guide_all`, the masks' own scale: the prompt is guided against nothing at all, and the masks against
+                the prompt without them, in three forwards a step (Brooks et al. 2023, equation 3); None: one for all
     guidance_rescale  how far the deviation of what is guided is brought back to that of what was predicted, 0 to 1
                 (Lin et al. 2024, section 3.4): strong guidance makes colours too strong
     context     latent frames of the clip before that are decoded along, for an autoencoder that looks at both sides of a
@@ -74,7 +74,7 @@ class ClipSettings:
     steps: int = 50
     guidance: float = 6.0
     guide_all: bool = False
-    guide_before: float | None = None
+    guide_masks: float | None = None
     guidance_rescale: float = 0.0
     context: int = 0
     fade: int = 0
@@ -107,6 +107,8 @@ class CogVideoX:
             raise InputError("context", f"is {clip.context}", "odd, or 0" if own else "0 or more")
         if clip.fade < 0:
             raise InputError("fade", f"is {clip.fade}", "0 or more")
+        if clip.guide_masks is not None and not clip.guide_all:
+            raise InputError("guide_masks", f"is {clip.guide_masks:g}", "no scale of its own", "guide_all=True")
         if not 0 <= clip.guidance_rescale <= 1:
             raise InputError("guidance_rescale", f"is {clip.guidance_rescale:g}", "0 to 1")
         for name, size in (("size", clip.size), ("small size", clip.small_size)):
@@ -250,17 +252,16 @@ class CogVideoX:
             found = network(given, text[-batch:], times, masks, before).float()
         if not guides:
             return found
-        free = found[:1]
+        free, asked = found[:1], found[-1:]
         if not both:
-            early = clip.guide_before is not None and noise_of(self.scheduler, time) > clip.guide_before
-            known = before if early else None
-            # Caches of blocks hold tokens, of which there are more with a clip before: they are kept apart. Taylor's holds
-            # what comes out, and stays one, so that both sides of the guidance are extrapolated in the same steps.
-            apart = known is not None and not isinstance(clip.speed.cache, Taylor)
-            with network.base.cache_context("uncond, clip before" if apart else "uncond"):
-                free = network(latents, text[:1], times, None, known).float()
-        asked = found[-1:]
-        guided = free + clip.guidance * (asked - free)
+            with network.base.cache_context("uncond"):
+                free = network(latents, text[:1], times, None, None).float()
+        if both or masks is None or clip.guide_masks is None:
+            guided = free + clip.guidance * (asked - free)
+        else:
+            with network.base.cache_context("cond, no masks"):
+                plain = network(latents, text[-1:], times, None, before).float()
+            guided = free + clip.guidance * (plain - free) + clip.guide_masks * (asked - plain)
         if not clip.guidance_rescale:
             return guided
         return guided.lerp(guided * (asked.std() / guided.std()), clip.guidance_rescale)

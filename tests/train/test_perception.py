@@ -50,7 +50,7 @@ from kinema.world.clip import WorldClip
 from kinema.world.sampler import World
 
 SIDE, FRAMES = 64, 8
-SMALL = PerceptionConfig(widths=(8, 16, 16, 24), out_width=8, attention_layers=1, attention_heads=2)
+SMALL = PerceptionConfig((8, 16, 16, 24), out_width=8, attention_layers=1, attention_heads=2, deeper=(0, 0))
 LIMBS = {
     "chest": (26, 36),
     "left_forearm": (36, 42),

@@ -210,7 +210,8 @@ def save_perception(net: PerceptionNet, path: str | Path, provenance: dict[str, 
 def load_perception(path: str | Path = PERCEPTION_WEIGHTS) -> PerceptionNet:
     """Read the network, float32, ready for inference. Raises InputError where the file is not one."""
     config, tensors = read_weights(path, "perception", "perception network")
-    sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+    sizes: dict[str, Any] = {"deeper": (0, 0)}  # of weights from before there was such a thing
+    sizes |= {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
     net = PerceptionNet(PerceptionConfig(**sizes))
     net.load_state_dict(tensors)
     return net.eval().requires_grad_(False)

@@ -75,7 +75,7 @@ class PerceptionConfig:
     """Channels that the heads read."""
     attention_layers: int = 2
     attention_heads: int = 6
-    deeper: tuple[int, int] = (0, 0)
+    deeper: tuple[int, int] = (1, 1)
     """More residual blocks at 1/8 on the way down, and at 1/2 before the parts."""
 
 

@@ -56,14 +56,15 @@ class TokenPrompts:
         self.places = get_1d_sincos_pos_embed_from_grid(self.encoder.width, places).float()
 
     def encode(self, prompts: Sequence[str]) -> Float[Tensor, "B L E"]:
-        found = torch.zeros(len(prompts), self.tokens, self.encoder.width)
+        ids = torch.full((len(prompts), self.tokens), -1)
         texts = [prompt.lower() for prompt in prompts]
-        for k, encoded in enumerate(self.encoder.tokenizer.encode_batch(texts, add_special_tokens=False)):
+        for row, encoded in zip(ids, self.encoder.tokenizer.encode_batch(texts, add_special_tokens=False), strict=True):
             _warn_of_length(len(encoded.ids), self.tokens)
-            vectors = self.encoder.table[encoded.ids[: self.tokens]]
-            size = vectors.square().mean(1, keepdim=True).sqrt()
-            found[k, : len(vectors)] = vectors / size.clamp(min=1e-6) + self.places[: len(vectors)]
-        return found
+            kept = encoded.ids[: self.tokens]
+            row[: len(kept)] = torch.tensor(kept, dtype=torch.int64)
+        vectors = self.encoder.table[ids.clamp(min=0)]
+        size = vectors.square().mean(-1, keepdim=True).sqrt()
+        return (vectors / size.clamp(min=1e-6) + self.places) * (ids >= 0)[..., None]
 
 
 def _warn_of_length(count: int, most: int) -> None:

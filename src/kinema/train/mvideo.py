@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -170,6 +170,8 @@ class Batch:
 
 Drawn = tuple[Batch, np.random.Generator]
 """A batch, and what its noise is drawn from."""
+Read = tuple[Float[Tensor, "B L E"], Batch, np.random.Generator]
+"""Its captions' vectors before it."""
 
 
 @dataclass(frozen=True)
@@ -353,9 +355,8 @@ def train_mvideo(config: MVideoTrainConfig, example: Callable[[int], Example] | 
         network.base.enable_gradient_checkpointing()
     network.train()
 
-    def loss(drawn: Drawn) -> Tensor:
-        text = _read(model, drawn[0].captions)
-        losses = mvideo_losses(network, model.scheduler, text, *drawn, config.alpha > 0, precision)
+    def loss(drawn: Read) -> Tensor:
+        losses = mvideo_losses(network, model.scheduler, *drawn, config.alpha > 0, precision)
         return losses.diffusion + config.alpha * losses.consistency
 
     def evaluate(_: Any) -> dict[str, Any]:
@@ -366,7 +367,8 @@ def train_mvideo(config: MVideoTrainConfig, example: Callable[[int], Example] | 
         return {"sample": Video(made, config.clip.fps)}
 
     sampled = evaluate if config.evaluate_every else None
-    train(adapter, loss, replace(config, loop=loop), config.run, sampled, config.evaluate_every or 1, batch_of, network)
+    drawn_at = read_ahead(batch_of, model)
+    train(adapter, loss, replace(config, loop=loop), config.run, sampled, config.evaluate_every or 1, drawn_at, network)
     if config.out and leads():
         save_adapter(network, config.out, config.base.name, weights_hash(config.base / "transformer"))
         write_card(config.out, config.run, "mvideo", config, about)
@@ -396,17 +398,13 @@ def train_base(config: BaseTrainConfig, example: Callable[[int], Example] | None
     network, precision = model.network, quick_dtype(device)
     network.base.requires_grad_(True).train()
 
-    drawn_at = draw_at_random(cache, config.batch, config.loop.seed, config.stills)
+    drawn_at = read_ahead(draw_at_random(cache, config.batch, config.loop.seed, config.stills), model)
 
-    def batch_of(number: int) -> Drawn:
-        batch, rng = drawn_at(number)
-        return plain(batch), rng
+    def loss(drawn: Read) -> Tensor:
+        text, batch, rng = drawn
+        return mvideo_losses(network, model.scheduler, text, plain(batch), rng, False, precision).diffusion
 
-    def loss(drawn: Drawn) -> Tensor:
-        text = _read(model, drawn[0].captions)
-        return mvideo_losses(network, model.scheduler, text, *drawn, False, precision).diffusion
-
-    train(network.base, loss, config, config.run, draw=batch_of)
+    train(network.base, loss, config, config.run, draw=drawn_at)
     if config.out and leads():
         for name, part in (("transformer", network.base), ("vae", model.autoencoder)):
             part.register_to_config(_name_or_path="")  # diffusers would write where it was read from
@@ -430,8 +428,14 @@ def start_transformer(folder: Path, seed: int) -> Any:
         raise InputError(own, f"holds no transformer ({error})", "config.json of a CogVideoX") from error
 
 
-def _read(model: CogVideoX, captions: Sequence[str]) -> Tensor:
-    return model.text_encoder.encode(captions).to(model.network.base.dtype)
+def read_ahead(batch_of: Callable[[int], Drawn], model: CogVideoX) -> Callable[[int], Read]:
+    """Who draws a batch reads its captions too: of hundreds, that takes as long as a step of a small model on a GPU."""
+
+    def drawn_at(number: int) -> Read:
+        batch, rng = batch_of(number)
+        return model.text_encoder.encode(batch.captions).to(model.network.base.dtype), batch, rng
+
+    return drawn_at
 
 
 def _of_world(data: WorldClips, clip: ClipSettings) -> Callable[[int], Example]:

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from kinema.body.skeleton import BODY_JOINTS, PART_IDS
+from kinema.errors import InputError
 from kinema.extract.detection import Detection
 from kinema.extract.instances import box_of_mask
 from kinema.extract.keypoints import Keypoints
-from kinema.extract.mini_perception import load_perception
+from kinema.extract.mini_perception import load_perception, save_perception
 from kinema.extract.perception_net import (
     CATEGORIES,
     CLASS_OF_PART,
@@ -328,6 +329,17 @@ def test_the_truth_scores_full_marks_and_changed_sides_none():
     twisted = score_perception(TruePerception(frames, exchange), [frames])
     assert twisted["left_right"] == 0
     assert twisted["part_miou"] == pytest.approx(0.5)
+
+
+def test_a_start_that_does_not_fit_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(World, "load", staticmethod(lambda *_, **__: FakeWorld()))
+    save_perception(PerceptionNet(SMALL), start := tmp_path / "start.safetensors", {})
+    loop, wider = LoopConfig(steps=1), replace(SMALL, out_width=16)
+    config = PerceptionTrainConfig(tmp_path / "run", start=start, validation_clips=1, model=wider, loop=loop)
+    with pytest.raises(InputError, match="other sizes"):
+        train_perception(config)
+    with pytest.raises(InputError, match="workers"):
+        next(drawn_ahead(int, range(1), 0, -1))
 
 
 def test_training_writes_weights_that_load_and_finishes_only_once(tmp_path, monkeypatch):

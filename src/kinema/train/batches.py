@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from kinema.atomic import atomic_path
+from kinema.errors import InputError
 
 
 def drawn_ahead(
@@ -27,6 +28,8 @@ def drawn_ahead(
     They compute in as many threads as this one does, so that who draws a batch changes no bit of it.
     workers  as many processes draw instead, one after the other in turn, each in one thread; `draw` is sent to them
     """
+    if workers < 0:
+        raise InputError("workers", f"are {workers}", "0 or more")
     if workers:
         yield from _drawn_by_processes(draw, numbers, workers)
         return

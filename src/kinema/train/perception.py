@@ -188,7 +188,11 @@ def train_perception(config: PerceptionTrainConfig) -> Path:
     torch.manual_seed(config.loop.seed)
     net = PerceptionNet(config.model)
     if config.start:
-        net.grow_from(load_perception(config.start))
+        try:
+            net.grow_from(load_perception(config.start))
+        except RuntimeError as error:
+            sizes = "one of the same widths with as many blocks or fewer"
+            raise InputError(config.start, "is a network of other sizes than --model's", sizes) from error
     channels_last(net.to(device))
     precision = pick_precision(config.precision, device)
 

@@ -93,6 +93,7 @@ def test_a_cache_is_built_once_and_refuses_other_settings(model, tmp_path):
         build_cache(counted, model, tmp_path, 3)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on one core
 def test_a_cache_whose_clips_other_processes_make_is_the_same(cache, model, tmp_path):
     made = build_cache(example, model, tmp_path, 3, workers=2)
     assert made.captions == cache.captions

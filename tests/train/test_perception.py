@@ -193,6 +193,7 @@ def test_a_batch_depends_on_its_step_alone():
     assert set(going.made) == {2, 3, 4, 5}
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on one core
 def test_processes_that_draw_in_turn_draw_what_one_would():
     config = PerceptionTrainConfig(run=Path(), batch=8, sides=(32,), workers=2)
 

@@ -33,8 +33,8 @@ SPEEDS: dict[str, dict[Level, Speed]] = {
     "vace-14b": _VACE_SPEEDS,
     "cogvideox-fun": _COGVIDEOX_SPEEDS,
     "mini-cogvideox": {
-        "balanced": Speed(cache=Taylor(2)),
-        "fast": Speed(steps=0.67, cache=Taylor(2)),
+        "balanced": Speed(steps=0.67),
+        "fast": Speed(steps=0.5),
     },
     "cogvideox-2b": _COGVIDEOX_SPEEDS,
     "cogvideox-5b": _COGVIDEOX_SPEEDS,

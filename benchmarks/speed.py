@@ -60,6 +60,7 @@ ROWS: dict[str, dict[str, Speed]] = {
         "first block, 0.2": Speed(cache=FirstBlock(0.2)),
         "TaylorSeer, 1 of 2": Speed(cache=Taylor(2)),
         "two thirds of the steps": Speed(steps=0.67),
+        "two thirds, TaylorSeer": Speed(steps=0.67, cache=Taylor(2)),
         "two thirds, dpm++": Speed(steps=0.67, sampler="dpm++"),
         **SPEEDS["mini-cogvideox"],
     },

@@ -338,9 +338,7 @@ def train_mvideo(config: MVideoTrainConfig, example: Callable[[int], Example] | 
         )
         shown = gathered(clips, np.arange(1))
     else:
-        with PartialState().main_process_first():
-            example, data = example or _of_world(config.data, config.clip), config.data
-            shown = cache = build_cache(example, model, data.cache, data.count, data.cache_workers)
+        shown = cache = _world_cache(config.data, model, example)
         batch_of, about = draw_at_random(cache, count, config.loop.seed, config.stills), {"clips": len(cache)}
     if config.shards and leads():
         tell_need(need_of(model, batch_of(0), config, held), device)
@@ -387,14 +385,10 @@ def draw_at_random(cache: ClipCache, count: int, seed: int, stills: float = 0.0)
 
 def train_base(config: BaseTrainConfig, example: Callable[[int], Example] | None = None) -> Path:
     """-> the finished model folder (or the run, where `out` is not given). `example`: other clips than the world's."""
-    from accelerate import PartialState
-
     device = pick_device(config.device, config.threads)
     transformer = start_transformer(config.base, config.loop.seed)
     model = load_cogvideox(config.base, None, torch.float32, str(device), config.clip, transformer=transformer)
-    with PartialState().main_process_first():
-        example, data = example or _of_world(config.data, config.clip), config.data
-        cache = build_cache(example, model, data.cache, data.count, data.cache_workers)
+    cache = _world_cache(config.data, model, example)
     network, precision = model.network, quick_dtype(device)
     network.base.requires_grad_(True).train()
 
@@ -436,6 +430,15 @@ def read_ahead(batch_of: Callable[[int], Drawn], model: CogVideoX) -> Callable[[
         return model.text_encoder.encode(batch.captions).to(model.network.base.dtype), batch, rng
 
     return drawn_at
+
+
+def _world_cache(data: WorldClips, model: CogVideoX, example: Callable[[int], Example] | None) -> ClipCache:
+    """One process makes it, the others open it."""
+    from accelerate import PartialState
+
+    with PartialState().main_process_first():
+        example = example or _of_world(data, model.clip)
+        return build_cache(example, model, data.cache, data.count, data.cache_workers)
 
 
 def _of_world(data: WorldClips, clip: ClipSettings) -> Callable[[int], Example]:

@@ -95,6 +95,18 @@ def test_a_long_video_comes_in_windows_that_agree(first):
     assert len(list(revision.regenerated_frames(result.plan, scene, condition, lambda *report: None))) == 24
 
 
+def test_the_mini_model_leaves_background_as_it_was_filled(first):
+    """It paints ghosts where subjects stood; other models paint better than the filling."""
+    result, _ = first
+    plan, ids = result.plan, revision.owners(result.plan, result.refined)[1]
+    ground = result.condition.part_ids[-1] == 0
+    _, known = revision.reposed(plan, result.refined, ids, slice(0, 8))
+    assert known[-1][ground].mean() > 0.99
+    free = replace(plan, preset=replace(plan.preset, start_filled=PRESETS["svd"].start_filled))
+    _, known = revision.reposed(free, result.refined, ids, slice(0, 8))
+    assert (known[-1][ground] == 0).mean() > 0.01
+
+
 def test_going_on_without_the_motion_keeps_the_length_of_the_scene(first, tmp_path):
     _, folder = first
     for name in ("refined.npz", "scene.npz"):

@@ -42,6 +42,7 @@ class Preset:
     coarse_share    of the pixels that stage 1 has
     steps           of stage 3 from pure noise
     start_noise, start_steps     of stage 3 from the reposed picture
+    start_filled    0-1, how much of the background that it had to fill in is to stay as it was filled
     strength        of motion where none is asked for; None: that of the coarse video
     least_seen      share of the coarse frames in which a subject must be seen well; else it moves as the words say
     guidance        scale of the classifier-free guidance; 1: none
@@ -65,6 +66,7 @@ class Preset:
     start_noise: float
     start_steps: int
     start: Start = "reposed"
+    start_filled: float = 0.0
     strength: float | None = None
     least_seen: float = 0.0
     guidance: float = 1.0
@@ -121,6 +123,7 @@ PRESETS: dict[str, Preset] = {
         steps=12,
         start_noise=0.15,
         start_steps=3,
+        start_filled=1.0,
         strength=0.5,
         least_seen=0.75,
         goes_on=False,

@@ -306,12 +306,10 @@ def lengthened(clip: np.ndarray, frames: int) -> np.ndarray:
 
 def reposed(plan: Plan, scene: Scene, subject_ids: np.ndarray, window: slice) -> tuple[np.ndarray, np.ndarray]:
     """The picture carried into the frames of a window, and how well it is known there."""
-    frames = np.arange(window.start, window.stop)
-    if window.start == 0:
-        carried = carry(plan.picture, at_frames(scene, frames), subject_ids)
-        return carried.frames, carried.known
-    carried = carry(plan.picture, at_frames(scene, np.append(0, frames)), subject_ids)
-    return carried.frames[1:], carried.known[1:]
+    before = [] if window.start == 0 else [0]  # the picture's own frame comes first
+    frames = np.append(before, np.arange(window.start, window.stop)).astype(int)
+    carried = carry(plan.picture, at_frames(scene, frames), subject_ids, filled=plan.preset.start_filled)
+    return carried.frames[len(before) :], carried.known[len(before) :]
 
 
 class timed:

@@ -13,7 +13,8 @@ from kinema.body.skeleton import PART_IDS
 from kinema.camera import fixed_cameras, project
 from kinema.errors import InputError
 from kinema.motion_io import load_motion
-from kinema.optimize.pose_solver import make_rig, part_centres
+from kinema.optimize import pose_solver
+from kinema.optimize.pose_solver import Lens, make_rig, part_centres, seen_shares
 from kinema.optimize.target_pose import target_from_sketch
 from kinema.sketch import Sketch, SketchedPart
 from kinema.types import BodyMotion, Cameras, ObjectMotion, Scene, Subject
@@ -163,6 +164,44 @@ def test_out_of_reach_of_standing_feet_the_body_goes_there(punch):
     target, misses = dragged(punch[0:1], {"head": (40, 0)})
     assert misses[0] < 1
     assert np.linalg.norm(target.root_translation_m - punch.root_translation_m[:1]) > 0.3
+
+
+def test_who_has_far_to_go_walks_there_upright(punch):
+    """With the feet in place the back would lean by 25 degrees."""
+    target, misses = dragged(punch[0:1], {"head": (40, 0)})
+    assert misses[0] < 1
+    pelvis, neck = joints(target)[0, [0, 12]]
+    assert (neck - pelvis)[1] > np.cos(np.radians(5)) * np.linalg.norm(neck - pelvis)
+    assert np.linalg.norm((joints(target) - joints(punch[0:1]))[0, FEET], axis=-1).min() > 0.3
+
+
+def test_a_part_goes_where_its_own_body_does_not_hide_it(punch, monkeypatch):
+    scene = scene_of(punch[:1])
+    lens = Lens(scene.cameras.K[-1], scene.cameras.T_camera_world[-1], scene.cameras.image_hw)
+    target, misses = dragged(punch[0:1], {"right_hand": (30, 0)})
+    assert misses[0] < 1
+    assert seen_shares(target, [PART_IDS["right_hand"]], lens)[0] > 0.5
+    monkeypatch.setattr(pose_solver, "HIDDEN_COST", 0.0)
+    careless, misses = dragged(punch[0:1], {"right_hand": (30, 0)})
+    assert misses[0] < 1
+    assert seen_shares(careless, [PART_IDS["right_hand"]], lens)[0] < 0.1
+
+
+def test_what_is_seen_of_a_part():
+    """A hand held before the belly is hidden from a camera that looks at the back."""
+    from scipy.spatial.transform import Rotation
+
+    root = load_body("human", detail="low").rest_joints(np.zeros(10, np.float32))[:1] + np.float32([0, 0.93, 0])
+    rotvec = np.zeros((1, 55, 3))
+    rotvec[0, 17] = (Rotation.from_euler("y", 1.0) * Rotation.from_euler("z", 1.0)).as_rotvec()  # the right shoulder
+    rotvec[0, 19] = (0, 1.7, 0)  # the elbow
+    holding = BodyMotion("human", rotvec, root, np.zeros(10), 8.0)
+    for azimuth, expected in ((0.0, 1), (np.pi, 0)):
+        cameras = camera(azimuth)
+        lens = Lens(cameras.K[0], cameras.T_camera_world[0], cameras.image_hw)
+        hand, chest = seen_shares(holding, [PART_IDS["right_hand"], PART_IDS["chest"]], lens)
+        assert hand == pytest.approx(expected, abs=0.05)
+        assert chest > 0.5
 
 
 def test_two_targets_that_exclude_each_other_are_met_as_nearly_as_can_be(punch, caplog):

@@ -115,6 +115,20 @@ def test_beyond_the_first_frame_nothing_is_known():
     assert carried.frames[2][:8].std() > 5
 
 
+def test_what_was_filled_is_as_well_known_as_was_said():
+    places = path((-0.6, 0, 0), (0.6, 0, 0), (0.6, 0, 0))
+    for move, beyond in (({}, np.zeros(HW, bool)), ({"zoom": [1, 0.8, 0.6]}, np.indices(HW)[0] < 8)):
+        moving = scene([standing(places)], camera(3, **move))
+        truth, ids = paint(moving)
+        left = cv2.erode(((ids[0] > 0) & (ids[2] == 0)).astype(np.uint8), np.ones((3, 3))) > 0
+        open_ground = beyond if beyond.any() else left
+        free, kept = (carry(truth[0], moving, filled=filled) for filled in (0.0, 1.0))
+        assert (free.frames == kept.frames).all()
+        assert (free.known[2][open_ground] == 0).all()
+        assert (kept.known[2][open_ground] == 1).all()
+        assert (kept.known[2][ids[2] > 0] < 1).any()  # of the body it says nothing
+
+
 def test_a_floor_comes_nearer_with_the_camera():
     cameras = camera(3)
     cameras.T_camera_world[:, 1, 3] += 0.8

@@ -2,7 +2,8 @@
 
 Input: a pose, and pixels for the centres of some parts. Output: the pose changed, and how far each part is off.
 Levenberg-Marquardt over all joint rotations and the root. What it weighs: pixels; the turn of each joint against its
-stiffness; joint limits; feet that stand; the floor; the depth of what was moved.
+stiffness; joint limits; feet that stand; the floor; the depth of what was moved. It is solved with the feet in place, as
+steps, as a leap, and turned round; which of these is taken also depends on how much of the parts is then seen.
 A part's centre is carried by joints alone: by blend skinning it is sum_j c_j p_j + R_j m_j, with c and m from the
 weights of its vertices (SMPL, Loper et al. 2015, equation 2).
 """
@@ -19,14 +20,17 @@ from kinema.body.joint_limits import JointRanges, joint_ranges
 from kinema.body.model import load_body
 from kinema.body.skeleton import BODY_JOINT_COUNT, JOINT_PARTS, JOINTS, PARENTS
 from kinema.body.skinning import SkinnedBody
+from kinema.camera import resize
 from kinema.optimize.contacts import LEGS, feet_down, standing_heights
-from kinema.types import BodyMotion, Category
+from kinema.types import BodyMotion, Cameras, Category
 
 PIXEL_SIGMA = 0.002
 """What counts as hitting a point: this share of the picture's longer side."""
 DEPTH_SIGMA_M = 0.3
 """A moved part may come this much nearer or go farther."""
 ROOT_SIGMA_M = np.array([0.15, 0.15, 0.15])
+STEPS_SIGMA_M = np.array([1.0, 0.15, 1.0])
+"""How readily the root goes somewhere: while the feet stay, and by steps."""
 FOOT_SIGMA_M = 0.005
 """How exactly a standing foot stays, or keeps its height."""
 FLOOR_SIGMA_M = 0.01
@@ -45,12 +49,45 @@ _NEAREST_M = 0.05
 
 
 @dataclass(frozen=True)
+class Way:
+    """One way to a target.
+
+    cost      of taking it at all, beside what the pose costs; as if so many joints had turned by their stiffness
+    stays     of standing feet, their "place", only their "height" (steps), or "nothing" (a leap)
+    turn_rad  of the whole body, about the vertical, before it starts
+    """
+
+    cost: float
+    stays: str = "place"
+    turn_rad: float = 0.0
+
+
+WAYS = (
+    Way(0), Way(8, "height"), Way(12, "nothing"), Way(12, "height", np.pi / 4), Way(12, "height", -np.pi / 4),
+)  # fmt: skip
+"""In the order of what they cost."""
+HIDDEN_COST, ENOUGH_SEEN = 20.0, 0.5
+"""Of a part that its own body hides: what is drawn at a place is meant to be seen there, so much of it at least."""
+SEEN_PX = 128
+"""Longer side of the picture in which that is counted."""
+
+
+@dataclass(frozen=True)
 class Lens:
-    """One camera: K [3,3] in pixels, T_camera_world [4,4], longer side of its picture in pixels."""
+    """One camera: K [3,3] in pixels, T_camera_world [4,4], (height, width) of its picture in pixels."""
 
     K: Float[np.ndarray, "3 3"]
     T_camera_world: Float[np.ndarray, "4 4"]
-    side_px: float
+    image_hw: tuple[int, int]
+
+    @property
+    def side_px(self) -> float:
+        return float(max(self.image_hw))
+
+    def cameras(self, side_px: int) -> Cameras:
+        """The same view as a clip of one frame, with so many pixels on the longer side."""
+        height, width = (max(1, round(side * side_px / self.side_px)) for side in self.image_hw)
+        return resize(Cameras(self.K[None], self.T_camera_world[None], self.image_hw), (width, height))
 
     def see(self, points_m: Float[np.ndarray, "N 3"]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """-> pixels [N,2], depth [N], and how both change with the point: [N,2,3], [N,3]."""
@@ -154,31 +191,68 @@ def solve_pose(
 ) -> tuple[BodyMotion, Float[np.ndarray, " N"]]:
     """One frame, changed so that the centres of parts are seen at `wanted_px`; and how many pixels each is off.
 
-    Feet that stand keep their place; where that puts the points out of reach, only their height; then neither.
+    Feet that stand keep their place, unless steps, a leap or a turn of the whole body cost less than the twist or the
+    hidden parts that come of it (`WAYS`, `HIDDEN_COST`).
     """
+    rig = make_rig(pose, part_ids)
+    best, least = (pose, np.full(len(part_ids), np.inf)), np.inf
+    for way in WAYS:
+        if least <= way.cost:
+            break  # no way from here on can cost less
+        turned = _turned(pose, way.turn_rad)
+        problem = _Problem.of(rig, *_placed(turned), part_ids, wanted_px, lens)
+        bends = pose.category == "human" and not way.turn_rad
+        for start in [problem.local, _nudged(problem.local)] if bends else [problem.local]:
+            cost, local, root = problem.descend(start, problem.root, way.stays)
+            found = _posed(turned, local, root)
+            hidden = np.maximum(0, 1 - seen_shares(found, part_ids, lens) / ENOUGH_SEEN)
+            total = way.cost + cost + HIDDEN_COST * float(hidden.mean())
+            if total < least:
+                best, least = (found, problem.misses_px(local, root)), total
+    return best
+
+
+def seen_shares(pose: BodyMotion, part_ids: list[int], lens: Lens) -> Float[np.ndarray, " N"]:
+    """How much of each part's own silhouette the rest of the body leaves to be seen, 0-1, in one frame."""
+    from kinema.render.rasterizer import Mesh, rasterize
+
+    body = _low_body(pose.category)
+    vertices, parts = body.vertices(pose), body.vertex_parts
+    cameras = lens.cameras(SEEN_PX)
+    shown = rasterize([Mesh(vertices, body.faces, parts, 1)], cameras, normals=False).part_ids
+    shares = []
+    for part in part_ids:
+        alone = Mesh(vertices, body.faces[(parts[body.faces] == part).any(1)], parts, 1)
+        drawn = (rasterize([alone], cameras, normals=False).part_ids == part).sum()
+        shares.append((shown == part).sum() / max(1, drawn))
+    return np.array(shares)
+
+
+def _turned(pose: BodyMotion, turn_rad: float) -> BodyMotion:
+    """The pose turned on the spot, about the vertical."""
+    if not turn_rad:
+        return pose
     from scipy.spatial.transform import Rotation
 
-    local = Rotation.from_rotvec(pose.rotvec[0].astype(float)).as_matrix()
-    root = pose.root_translation_m[0].astype(float)
-    problem = _Problem.of(make_rig(pose, part_ids), local, root, part_ids, wanted_px, lens)
-    starts = [local, _nudged(local)] if pose.category == "human" else [local]
-    tries = [problem.descend(start, root, "place") for start in starts]
-    best = min(tries, key=lambda found: found[0])[1:]
-    misses = problem.misses_px(*best)
-    for stays in ("height", "nothing") if problem.standing.any() else ():
-        if misses.max() < 1:
-            break
-        looser = problem.descend(*best, stays)[1:]
-        now = problem.misses_px(*looser)
-        if now.max() < 0.9 * misses.max():
-            best, misses = looser, now
-    rotvec = pose.rotvec[0].copy()
-    free = free_joints(pose.category)
-    rotvec[:free] = Rotation.from_matrix(best[0][:free]).as_rotvec()
-    solved_pose = BodyMotion(
-        pose.category, rotvec[None], best[1][None].astype(np.float32), pose.betas, pose.fps, pose.expression
-    )
-    return solved_pose, misses
+    rotvec = pose.rotvec.copy()
+    rotvec[:, 0] = (Rotation.from_rotvec([0, turn_rad, 0]) * Rotation.from_rotvec(pose.rotvec[:, 0])).as_rotvec()
+    return replace(pose, rotvec=rotvec)
+
+
+def _placed(pose: BodyMotion) -> tuple[np.ndarray, np.ndarray]:
+    """One frame -> rotations [J,3,3], root [3], as the solver has them."""
+    from scipy.spatial.transform import Rotation
+
+    return Rotation.from_rotvec(pose.rotvec[0].astype(float)).as_matrix(), pose.root_translation_m[0].astype(float)
+
+
+def _posed(pose: BodyMotion, local: np.ndarray, root: np.ndarray) -> BodyMotion:
+    """What `_placed` gives, back; what does not turn is as in the pose."""
+    from scipy.spatial.transform import Rotation
+
+    rotvec, free = pose.rotvec[0].copy(), free_joints(pose.category)
+    rotvec[:free] = Rotation.from_matrix(local[:free]).as_rotvec()
+    return BodyMotion(pose.category, rotvec[None], root[None].astype(np.float32), pose.betas, pose.fps, pose.expression)
 
 
 @dataclass(frozen=True)
@@ -267,12 +341,13 @@ class _Problem:
         turn = Rotation.from_matrix(self.local[:free].swapaxes(1, 2) @ local[:free]).as_rotvec()
         stiffness = np.repeat(_stiffness(self.rig.category), 3)
         identity = np.eye(3 * free + 3)
+        root_sigma = ROOT_SIGMA_M if stays == "place" else STEPS_SIGMA_M
         rows = [
             ((pixels - self.wanted_px) / pixel, slope @ by[:parts] / pixel),
             ((depth - self.depth_m) / DEPTH_SIGMA_M, (along[:, None] @ by[:parts])[:, 0] / DEPTH_SIGMA_M),
             ((joints[sunk, 1] - self.floor_m[sunk]) / floor, by_joints[sunk, 1] / floor),
             (turn.ravel() / stiffness, identity[:-3] / stiffness[:, None]),
-            ((root - self.root) / ROOT_SIGMA_M, identity[-3:] / ROOT_SIGMA_M[:, None]),
+            ((root - self.root) / root_sigma, identity[-3:] / root_sigma[:, None]),
             (over / softness, by_over / softness),
         ]
         if stays != "nothing":

@@ -33,7 +33,7 @@ def target_from_sketch(scene: Scene, sketch: Sketch) -> dict[int, BodyMotion | O
     Raises InputError where no subject has the part, or two shapes ask for one part of one subject.
     """
     cameras = scene.cameras
-    lens = Lens(cameras.K[-1], cameras.T_camera_world[-1], float(max(cameras.image_hw)))
+    lens = Lens(cameras.K[-1], cameras.T_camera_world[-1], cameras.image_hw)
     scale = np.array(cameras.image_hw[::-1]) / np.array(sketch.image_hw[::-1])
     shapes = [replace(shape, polygon_px=shape.polygon_px * scale) for shape in sketch.shapes]
     lasts = [_last_frame(subject) for subject in scene.subjects]

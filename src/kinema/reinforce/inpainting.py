@@ -112,12 +112,14 @@ def _fill_level(
 
 
 def see_background(
-    plate: Float32[np.ndarray, "H W 3"], sure: Float32[np.ndarray, "H W"], cameras: Cameras, t: int, wall_m: float
-) -> tuple[Float32[np.ndarray, "H W 3"], Float32[np.ndarray, "H W"]]:
-    """The background in frame t, 0-255, and how well it is known: 0 where the first frame does not reach.
+    plate: Float32[np.ndarray, "H W 3"], sure: Float32[np.ndarray, "H W"], cameras: Cameras, t: int, wall_m: float,
+    beyond: float = 0.0,
+) -> tuple[Float32[np.ndarray, "H W 3"], Float32[np.ndarray, "H W"]]:  # fmt: skip
+    """The background in frame t, 0-255, and how well it is known.
 
     plate   the background in the first frame      sure  how well it is known there
     wall_m  how far from the first camera the wall stands, upright and square to its line of view
+    beyond  how well it is known where the first frame does not reach
     """
     height, width = cameras.image_hw
     K, T = cameras.K[[0, t]].astype(float), cameras.T_camera_world[[0, t]].astype(float)
@@ -132,7 +134,7 @@ def see_background(
     x, y = np.ascontiguousarray(at[..., 0]) - np.float32(0.5), np.ascontiguousarray(at[..., 1]) - np.float32(0.5)
     colours = cv2.remap(plate, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     known = cv2.remap(sure, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.clip(colours, 0, 255), np.where(inside, known, np.float32(0))
+    return np.clip(colours, 0, 255), np.where(inside, known, np.float32(beyond))
 
 
 def _reach(rays: np.ndarray, center: np.ndarray, first: np.ndarray, ahead: np.ndarray, wall_m: float) -> np.ndarray:

@@ -30,8 +30,6 @@ from kinema.render.rasterizer import Mesh, Surface, rasterize_surface
 from kinema.render.shot import Shot, make_shot
 from kinema.types import BodyMotion, Cameras, ObjectMotion, Scene
 
-INVENTED = 0.0
-"""How well the background is known where a subject hid it, or beyond the first frame's border."""
 BORDER_TRUST = 0.2
 """A texel at a subject's border is mixed with what lies behind: it counts where there is nothing better."""
 _WALL_BEHIND = 1.2
@@ -47,7 +45,8 @@ _EMPTY_WALL_M = 10.0
 @dataclass(frozen=True)
 class Carried:
     """frames  the first one is the picture itself
-    known   1 seen in the first frame, 0.5 its mirror side seen, 0.25 taken from nearby, 0 invented
+    known   1 seen in the first frame, 0.5 its mirror side seen, 0.25 taken from nearby; background that the first frame
+            does not show: as `carry` was told
     """
 
     frames: UInt8[np.ndarray, "T H W 3"]
@@ -92,12 +91,14 @@ def carry(
     scene: Scene,
     subject_ids: UInt8[np.ndarray, "height width"] | None = None,
     body: BodyModel | None = None,
+    filled: float = 0.0,
 ) -> Carried:
     """Move the picture as the scene moves, at the picture's size.
 
     image        frame 0 of the scene
     subject_ids  whose each of its pixels is, 1 + index in `scene.subjects`, 0 background; None: as the scene says
     body         for the subjects of its category; the others get the built-in body
+    filled       0-1, how well background counts as known that a subject hid, or that lies beyond the border
     Raises InputError where sizes differ, or ids count beyond the subjects.
     """
     height, width = image.shape[:2]
@@ -105,7 +106,7 @@ def carry(
     cameras = resize(scene.cameras, (width, height))
     if not scene.subjects:
         shows = np.ones((height, width), np.float32)
-        return _with_first(image, *_background(image.astype(np.float32), shows, cameras, _EMPTY_WALL_M))
+        return _with_first(image, *_background(image.astype(np.float32), shows, cameras, _EMPTY_WALL_M, filled))
     shot = make_shot(scene, cameras, body=body)
     meshes = shot.meshes(slice(0, len(shot)))
     surfaces = _surfaces(meshes, cameras)
@@ -113,7 +114,7 @@ def carry(
     first = _first_frame(image, opening[1], subject_ids)
     skin = _skin(shot, meshes, first)
     outlines, sheets, rows = _objects(shot, first)
-    plate, known = _background(first.image, _shows_background(first), cameras, _wall_m(meshes, cameras))
+    plate, known = _background(first.image, _shows_background(first), cameras, _wall_m(meshes, cameras), filled)
     frames = np.empty((len(shot), height, width, 3), np.float32)
     for start, surface in chain([opening], surfaces):
         for t in range(start, start + len(surface.face_ids)):
@@ -242,17 +243,19 @@ def _wall_m(meshes: list[Mesh], cameras: Cameras) -> float:
     return _WALL_BEHIND * max(float(np.nanmax(d, initial=1.0)) for d in depths)
 
 
-def _background(image: np.ndarray, shows: np.ndarray, cameras: Cameras, wall_m: float) -> tuple[np.ndarray, np.ndarray]:
+def _background(
+    image: np.ndarray, shows: np.ndarray, cameras: Cameras, wall_m: float, filled: float
+) -> tuple[np.ndarray, np.ndarray]:
     """The first frame's background, filled up, in every frame [T,H,W,3], and how well it is known [T,H,W]."""
     plate = fill_hole(image, shows > 0)
     frames, known = (
         np.empty((len(cameras.K), *image.shape), np.float32),
         np.empty((len(cameras.K), *shows.shape), np.float32),
     )
-    sure = np.where(shows > 0, np.float32(1), np.float32(INVENTED))
+    sure = np.where(shows > 0, np.float32(1), np.float32(filled))
     for t in range(len(cameras.K)):
         if (cameras.K[t] == cameras.K[0]).all() and (cameras.T_camera_world[t] == cameras.T_camera_world[0]).all():
             frames[t], known[t] = plate, sure
         else:
-            frames[t], known[t] = see_background(plate, sure, cameras, t, wall_m)
+            frames[t], known[t] = see_background(plate, sure, cameras, t, wall_m, filled)
     return frames, known

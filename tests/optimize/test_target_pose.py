@@ -14,7 +14,7 @@ from kinema.camera import fixed_cameras, project
 from kinema.errors import InputError
 from kinema.motion_io import load_motion
 from kinema.optimize import pose_solver
-from kinema.optimize.pose_solver import Lens, make_rig, part_centres, seen_shares
+from kinema.optimize.part_rig import Lens, make_rig, part_centres, seen_shares
 from kinema.optimize.target_pose import target_from_sketch
 from kinema.sketch import Sketch, SketchedPart
 from kinema.types import BodyMotion, Cameras, ObjectMotion, Scene, Subject

@@ -14,7 +14,8 @@ import numpy as np
 from kinema.body.object_points import CONTOUR_POINTS
 from kinema.body.skeleton import JOINT_PARTS, PART_IDS
 from kinema.errors import InputError
-from kinema.optimize.pose_solver import Lens, part_centres, solve_pose
+from kinema.optimize.part_rig import Lens, part_centres
+from kinema.optimize.pose_solver import solve_pose
 from kinema.sketch import Sketch, SketchedPart
 from kinema.types import BodyMotion, ObjectMotion, Scene, Subject
 

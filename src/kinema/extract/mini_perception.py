@@ -30,6 +30,7 @@ from kinema.extract.perception_net import (
     PerceptionConfig,
     PerceptionNet,
     channels_last,
+    folded,
 )
 from kinema.precision import quick_dtype
 
@@ -58,7 +59,7 @@ class MiniPerception:
     """All four protocols; the pass over the last frames given is remembered, so that four questions cost one."""
 
     def __init__(self, net: PerceptionNet):
-        self.net = channels_last(net.eval().requires_grad_(False).to(quick_dtype("cpu")))
+        self.net = channels_last(folded(net.eval().requires_grad_(False)).to(quick_dtype("cpu")))
         self._frames: np.ndarray | None = None
         self._seen: Seen | None = None
 

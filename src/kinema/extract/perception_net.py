@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from kinema.body.skeleton import PARTS
 from kinema.extract.observation import KEYPOINTS
@@ -143,7 +144,7 @@ class Attention(nn.Module):
         scores = ((q * q.shape[-1] ** -0.5) @ k.mT).unflatten(3, (frames, -1)).unflatten(2, (frames, -1))
         time = torch.arange(frames, device=x.device)
         apart = (time[:, None] - time).abs()
-        scores = scores - (self.log_fall.exp()[:, None, None] * apart).to(scores.dtype)[:, :, None, :, None]
+        scores -= (self.log_fall.exp()[:, None, None] * apart).to(scores.dtype)[:, :, None, :, None]
         mixed = scores.flatten(4).flatten(2, 3).softmax(-1).to(v.dtype) @ v
         mixed = mixed.transpose(1, 2).flatten(2).unflatten(1, (frames, -1)).flatten(0, 1)
         tokens = tokens + self.out(mixed)
@@ -217,6 +218,16 @@ class PerceptionNet(nn.Module):
         x = self.refine(x)
         centres, offsets, joints, depth = rest.split(self.sizes, 1)
         return Maps(F.pixel_shuffle(self.parts(x), STRIDE), centres, offsets, joints, depth[:, 0], facing)
+
+
+def folded(net: PerceptionNet) -> PerceptionNet:
+    """The same network for inference alone, each batch norm part of the convolution before it; in place."""
+    for module in net.modules():
+        if isinstance(module, ConvNorm):
+            convolution, norm = module[0], module[1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                module[0], module[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
+    return net
 
 
 def channels_last(net: PerceptionNet) -> PerceptionNet:

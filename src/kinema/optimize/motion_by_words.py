@@ -132,9 +132,7 @@ def body_by_words(
 ) -> tuple[BodyMotion, str]:
     """A motion of `frames` frames at `fps` that begins with the first pose given, and the caption of its source."""
     choice = windows(pose.category, int(np.ceil((frames - 1) / fps * REFERENCE_FPS)) + 1)
-    cost = [_turned_rad(pose, window) for window in choice] - WORDS_WEIGHT * likeness(
-        prompt, [w.caption for w in choice]
-    )
+    cost = _turned_rad(pose, choice) - WORDS_WEIGHT * likeness(prompt, [w.caption for w in choice])
     if strength is not None:
         cost += [STRENGTH_WEIGHT * abs(window.strength - strength) for window in choice]
     best = choice[int(np.argmin(cost))]
@@ -186,12 +184,15 @@ def _words(text: str) -> list[str]:
     return [w for w in re.findall(r"[a-z]+", text.lower()) if w not in PASSED_OVER]
 
 
-def _turned_rad(pose: BodyMotion, window: Window) -> float:
-    """Mean angle between the joints of two poses, headings apart: of the root only how it leans counts."""
+def _turned_rad(pose: BodyMotion, choice: Sequence[Window]) -> Float[np.ndarray, " N"]:
+    """Mean angle between the joints of the pose and of each window's first, headings apart: of the root only how it leans
+    counts."""
     count = BODY_JOINT_COUNT if pose.category == "human" else pose.rotvec.shape[1]
-    own, other = (Rotation.from_rotvec(motion.rotvec[0, 1:count]) for motion in (pose, window.motion))
-    lean = np.arccos(np.clip(_up(pose) @ window.up, -1, 1))
-    return float(np.mean([*(own.inv() * other).magnitude(), lean]))
+    own = Rotation.from_rotvec(np.tile(pose.rotvec[0, 1:count], (len(choice), 1)))
+    other = Rotation.from_rotvec(np.concatenate([window.motion.rotvec[0, 1:count] for window in choice]))
+    lean = np.arccos(np.clip(np.stack([window.up for window in choice]) @ _up(pose), -1, 1))
+    turned = (own.inv() * other).magnitude().reshape(len(choice), -1)
+    return np.concatenate([turned, lean[:, None]], 1).mean(1)
 
 
 def _up(motion: BodyMotion) -> Float[np.ndarray, " 3"]:

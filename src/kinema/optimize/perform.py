@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 from kinema.body.model import joints
 from kinema.camera import project
@@ -151,9 +151,8 @@ def _lowest(motion: BodyMotion) -> Float[np.ndarray, " T"]:
 
 def _gone_over(pose: np.ndarray, rotvec: np.ndarray, share: np.ndarray) -> np.ndarray:
     """[T,J,3] rotations, those of a share below 1 on the way from the pose's [J,3]."""
-    mixed = rotvec.copy()
+    mixed, own = rotvec.copy(), Rotation.from_rotvec(pose)
     for t in np.flatnonzero(share < 1):
-        for j in range(len(pose)):
-            ends = Rotation.from_rotvec([pose[j], rotvec[t, j]])
-            mixed[t, j] = Slerp([0, 1], ends)(share[t]).as_rotvec()
+        way = (own.inv() * Rotation.from_rotvec(rotvec[t])).as_rotvec()
+        mixed[t] = (own * Rotation.from_rotvec(share[t] * way)).as_rotvec() if share[t] else pose
     return mixed

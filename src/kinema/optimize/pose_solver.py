@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -53,14 +54,14 @@ class Way:
     """
 
     cost: float
-    stays: str = "place"
+    stays: Literal["place", "height", "nothing"] = "place"
     turn_rad: float = 0.0
 
 
 WAYS = (
     Way(0), Way(8, "height"), Way(12, "nothing"), Way(12, "height", np.pi / 4), Way(12, "height", -np.pi / 4),
 )  # fmt: skip
-"""In the order of what they cost."""
+"""In the order of what they cost; found on where parts of validation clips went (docs/log.md)."""
 HIDDEN_COST, ENOUGH_SEEN = 20.0, 0.5
 """Of a part that its own body hides: what is drawn at a place is meant to be seen there, so much of it at least."""
 

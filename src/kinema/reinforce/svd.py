@@ -190,22 +190,27 @@ class Svd:
         if condition is not None:
             motion = torch.from_numpy(encode_condition(condition, (fixed.shape[3], fixed.shape[4]))).to(fixed)
             fixed = torch.cat([fixed, motion.expand(len(fixed), -1, -1, -1, -1)], 2)
-        ids = torch.tensor([[sampling.fps - 1, sampling.motion_bucket, IMAGE_NOISE]]).to(unet.device, unet.dtype)
+        device, dtype = unet.device, unet.dtype
+        ids = torch.tensor([[sampling.fps - 1, sampling.motion_bucket, IMAGE_NOISE]]).to(device, dtype)
         ids = ids.expand(len(fixed), -1)
-        scale = torch.linspace(1, sampling.guidance, sampling.frames).to(unet.device)[:, None, None, None]
+        scale = torch.linspace(1, sampling.guidance, sampling.frames).to(device)[:, None, None, None]
         scheduler = self._scheduler(sampling, start is not None)
         with self._sped_up(unet, sampling.speed), small_attention() if self.mini else nullcontext():
-            latents, timesteps = self._begin(scheduler, sampling, start, fixed.shape, generator)
+            before = None if start is None else self.encode(start)
+            latents, timesteps = self._begin(scheduler, sampling, before, fixed.shape, generator)
             for step, timestep in enumerate(timesteps):
                 seen = slice(None) if sampling.speed.guides_at(float(scheduler.sigmas[step])) else slice(-1, None)
-                given = scheduler.scale_model_input(latents, timestep).to(unet.dtype)
+                given = scheduler.scale_model_input(latents, timestep).to(dtype)
                 given = torch.cat([given.expand(len(fixed[seen]), -1, -1, -1, -1), fixed[seen]], 2)
-                found = unet(given, timestep.to(unet.device), context[seen], ids[seen], return_dict=False)[0].float()
+                found = unet(given, timestep.to(device), context[seen], ids[seen], return_dict=False)[0].float()
                 found = found[0] if len(found) == 1 else found[0] + scale * (found[1] - found[0])
                 latents = scheduler.step(found, timestep, latents).prev_sample
                 if progress:
                     progress(step + 1, len(timesteps))
-            frames = self.decode(latents) if start is None else self._changed(start, known, latents)
+            if start is None or before is None:
+                frames = self.decode(latents)
+            else:
+                frames = self._changed(start, known, before, latents)
         if self.mini:
             frames[0] = picture
         return frames
@@ -226,14 +231,14 @@ class Svd:
             return context, first
         return torch.cat([torch.zeros_like(context), context]), torch.cat([torch.zeros_like(first), first])
 
-    def _changed(self, start: np.ndarray, known: np.ndarray | None, latents: Tensor) -> np.ndarray:
+    def _changed(self, start: np.ndarray, known: np.ndarray | None, before: Tensor, after: Tensor) -> np.ndarray:
         """The start clip with what the model changed of it where that is asked, so that the rest stays as it is.
 
         Both are decoded, with and without the change, and the difference of the two is added to the clip: what the
         autoencoder blurs is in both.
         """
-        before, after = (self.decode(z).astype(np.float32) for z in (self.encode(start), latents))
-        change = after - before if known is None else (after - before) * (1 - known[..., None])
+        was, became = (self.decode(latents).astype(np.float32) for latents in (before, after))
+        change = became - was if known is None else (became - was) * (1 - known[..., None])
         return np.clip(np.rint(start + change), 0, 255).astype(np.uint8)
 
     def _scheduler(self, sampling: Sampling, from_clip: bool) -> Any:
@@ -251,13 +256,15 @@ class Svd:
             scheduler.set_timesteps(steps)
         return scheduler
 
-    def _begin(self, scheduler: Any, sampling: Sampling, start, fixed_shape, generator) -> tuple[Tensor, Tensor]:
+    def _begin(
+        self, scheduler: Any, sampling: Sampling, before: Tensor | None, fixed_shape, generator
+    ) -> tuple[Tensor, Tensor]:
         """Noisy latents [T,C,h,w], float32, and the timesteps to go."""
         shape = (sampling.frames, self.unet.config.out_channels, *fixed_shape[3:])
         noise = torch.randn(shape, generator=generator).to(self.unet.device)
-        if start is None:
+        if before is None:
             return noise * scheduler.init_noise_sigma, scheduler.timesteps
-        return self.encode(start).float() + noise * scheduler.sigmas[0], scheduler.timesteps
+        return before.float() + noise * scheduler.sigmas[0], scheduler.timesteps
 
     @contextmanager
     def _sped_up(self, unet: Any, speed: Speed) -> Iterator[None]:

@@ -50,7 +50,7 @@ def quiet(stage: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """One clip and the model. `videos` keeps what was made for it."""
+    """One clip, its number in the run, and the model."""
 
     clip: WorldClip
     number: int

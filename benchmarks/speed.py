@@ -1,6 +1,6 @@
 """What every speed-up saves and what it costs: time, dynamic degree, part mIoU; three stages against one.
 
-python benchmarks/speed.py --capture cmu_test.npz [--photographs photos/] --out results.json [--clips 8] [--rows "quality|balanced"]
+python benchmarks/speed.py --capture cmu_test.npz [--photographs photos/] --out results.json [--clips 8] [--rows "fast|..."]
 python benchmarks/speed.py --preset mini-cogvideox --capture cmu_test.npz [--photographs photos/] --out results.json
 
 Of the mini models, on clips of the held-out world: seconds of CPU (`time.process_time`, so that other work on the machine

@@ -32,6 +32,7 @@ from kinema.extract.perception_net import (
     Neighbours,
     PerceptionConfig,
     PerceptionNet,
+    folded,
 )
 from kinema.train.perception import held_out_videos
 from kinema.train.perception_score import score_perception
@@ -215,6 +216,19 @@ def test_one_network_answers_all_questions_at_any_size():
     for track in seen.tracks:
         assert track.keypoints_px.shape == (3, len(KEYPOINTS[track.category]), 2)
         assert (track.masks.any((1, 2)) == track.present).all()
+
+
+def test_norms_folded_into_convolutions_say_the_same():
+    torch.manual_seed(0)
+    net, pictures = PerceptionNet(SMALL), torch.rand(4, 3, 32, 48)
+    for _ in range(3):
+        net(pictures, 2)  # so that the norms have something to say
+    net.eval().requires_grad_(False)
+    expected = net(pictures, 2)
+    found = folded(net)(pictures, 2)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in net.modules())
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
 def test_frames_of_one_video_tell_of_each_other_and_other_videos_do_not():

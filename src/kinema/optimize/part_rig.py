@@ -37,9 +37,9 @@ class Lens:
     def side_px(self) -> float:
         return float(max(self.image_hw))
 
-    def cameras(self, side_px: int) -> Cameras:
+    def cameras(self, longer_px: int) -> Cameras:
         """The same view as a clip of one frame, with so many pixels on the longer side."""
-        height, width = (max(1, round(side * side_px / self.side_px)) for side in self.image_hw)
+        height, width = (max(1, round(side * longer_px / self.side_px)) for side in self.image_hw)
         return resize(Cameras(self.K[None], self.T_camera_world[None], self.image_hw), (width, height))
 
     def see(self, points_m: Float[np.ndarray, "N 3"]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -101,6 +101,7 @@ def free_joints(category: str) -> int:
 
 @cache
 def low_body(category: str) -> SkinnedBody:
+    """The built-in body of few triangles: its parts are where those of the full one are."""
     body = load_body(category, detail="low")  # type: ignore[arg-type]
     assert isinstance(body, SkinnedBody)
     return body

@@ -74,44 +74,33 @@ def solve_pose(
     Feet that stand keep their place, unless steps, a leap or a turn of the whole body cost less than the twist or the
     hidden parts that come of it (`WAYS`, `HIDDEN_COST`).
     """
+    from scipy.spatial.transform import Rotation
+
     rig = make_rig(pose, part_ids)
+    local, root = (
+        Rotation.from_rotvec(pose.rotvec[0].astype(float)).as_matrix(),
+        pose.root_translation_m[0].astype(float),
+    )
     best, least = (pose, np.full(len(part_ids), np.inf)), np.inf
     for way in WAYS:
         if least <= way.cost:
             break  # no way from here on can cost less
-        turned = _turned(pose, way.turn_rad)
-        problem = _Problem.of(rig, *_placed(turned), part_ids, wanted_px, lens)
+        turned = local.copy()
+        turned[0] = Rotation.from_rotvec([0, way.turn_rad, 0]).as_matrix() @ local[0]
+        problem = _Problem.of(rig, turned, root, part_ids, wanted_px, lens)
         bends = pose.category == "human" and not way.turn_rad
-        for start in [problem.local, _nudged(problem.local)] if bends else [problem.local]:
-            cost, local, root = problem.descend(start, problem.root, way.stays)
-            found = _posed(turned, local, root)
+        for start in [turned, _nudged(turned)] if bends else [turned]:
+            cost, *solved = problem.descend(start, root, way.stays)
+            found = _posed(pose, *solved)
             hidden = np.maximum(0, 1 - seen_shares(found, part_ids, lens) / ENOUGH_SEEN)
             total = way.cost + cost + HIDDEN_COST * float(hidden.mean())
             if total < least:
-                best, least = (found, problem.misses_px(local, root)), total
+                best, least = (found, problem.misses_px(*solved)), total
     return best
 
 
-def _turned(pose: BodyMotion, turn_rad: float) -> BodyMotion:
-    """The pose turned on the spot, about the vertical."""
-    if not turn_rad:
-        return pose
-    from scipy.spatial.transform import Rotation
-
-    rotvec = pose.rotvec.copy()
-    rotvec[:, 0] = (Rotation.from_rotvec([0, turn_rad, 0]) * Rotation.from_rotvec(pose.rotvec[:, 0])).as_rotvec()
-    return replace(pose, rotvec=rotvec)
-
-
-def _placed(pose: BodyMotion) -> tuple[np.ndarray, np.ndarray]:
-    """One frame -> rotations [J,3,3], root [3], as the solver has them."""
-    from scipy.spatial.transform import Rotation
-
-    return Rotation.from_rotvec(pose.rotvec[0].astype(float)).as_matrix(), pose.root_translation_m[0].astype(float)
-
-
 def _posed(pose: BodyMotion, local: np.ndarray, root: np.ndarray) -> BodyMotion:
-    """What `_placed` gives, back; what does not turn is as in the pose."""
+    """The pose with local rotations [J,3,3] and root [3] of the solver; what does not turn is as it was."""
     from scipy.spatial.transform import Rotation
 
     rotvec, free = pose.rotvec[0].copy(), free_joints(pose.category)

@@ -113,7 +113,7 @@ def _fill_level(
 
 def see_background(
     plate: Float32[np.ndarray, "H W 3"], sure: Float32[np.ndarray, "H W"], cameras: Cameras, t: int, wall_m: float,
-    beyond: float = 0.0,
+    beyond: float,
 ) -> tuple[Float32[np.ndarray, "H W 3"], Float32[np.ndarray, "H W"]]:  # fmt: skip
     """The background in frame t, 0-255, and how well it is known.
 

@@ -22,7 +22,7 @@ from kinema.evaluate.grey_segmenter import (
     shipped_segmenter,
 )
 from kinema.evaluate.mask_alignment import Tracker, mask_iou
-from kinema.evaluate.optical_flow import to_grey
+from kinema.extract.optical_flow import to_grey
 
 SMALL = SegmenterConfig((8, 8, 8, 8))
 

@@ -2,7 +2,7 @@
 
 Input: videos uint8 [T,H,W,3] RGB, part ids uint8 [T,H,W] of `kinema.body.skeleton.PARTS`. Output: one number a clip.
 Source: ReVision, section 5.1, table 2 (mIoU, flow error, pixel MSE; it takes them from Go-with-the-Flow, Burgert et
-al. 2025), on part masks and with the flow of `kinema.evaluate.optical_flow`.
+al. 2025), on part masks and with the flow of `kinema.extract.optical_flow`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from kinema.errors import InputError
-from kinema.evaluate.optical_flow import optical_flow
+from kinema.extract.optical_flow import optical_flow
 
 TINY_SHARE = 1 / 2000
 """A part with fewer pixels than this share of the picture (8 of 128x128), on average where it is seen, is too small to

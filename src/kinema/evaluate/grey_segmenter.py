@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor, nn
 
 from kinema.checkpoints import ASSETS, read_weights, write_weights
-from kinema.evaluate.optical_flow import to_grey
+from kinema.extract.optical_flow import to_grey
 
 SEGMENTER_WEIGHTS = ASSETS / "mini_judge" / "segmenter.safetensors"
 SIDE_PX = 128

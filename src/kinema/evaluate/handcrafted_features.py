@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from kinema.evaluate.optical_flow import optical_flow, to_grey
+from kinema.extract.optical_flow import optical_flow, to_grey
 
 COLOUR_BINS = 4
 BANDS = 3

@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 from scipy.special import gamma
 
 from kinema.errors import InputError
-from kinema.evaluate.optical_flow import to_grey
+from kinema.extract.optical_flow import to_grey
 
 WINDOW_PX, WINDOW_SIGMA = 7, 7 / 6
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))

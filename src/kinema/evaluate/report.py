@@ -12,6 +12,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -165,10 +166,13 @@ def evaluate(
 
     if out is not None and (out.suffix.lower() != ".json" or not out.parent.is_dir()):
         raise InputError(out, "cannot be written", expected="the name of a .json file in a folder that exists")
-    observe = None
+    seen_by = None
     if extract:
+        from kinema.extract.mini_perception import judging_perception
         from kinema.extract.observe import observe
-    report = evaluate_folder(videos, against, observe=observe)
+
+        seen_by = partial(observe, perception=judging_perception())
+    report = evaluate_folder(videos, against, observe=seen_by)
     if out is not None:
         with atomic_path(out) as temporary:
             temporary.write_text(report.to_json() + "\n")

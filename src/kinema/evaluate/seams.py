@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from kinema.errors import InputError
-from kinema.evaluate.optical_flow import to_grey
+from kinema.extract.optical_flow import to_grey
 
 INVISIBLE_BELOW = 1.3
 """A seam's `difference_ratio` under which a frame-difference test does not find it: kinema's own bound."""

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, UInt8
 from kinema.errors import InputError
 from kinema.evaluate.control_metrics import check_same_shape, pixel_mse
 from kinema.evaluate.handcrafted_features import colour_layout
-from kinema.evaluate.optical_flow import flow_between, optical_flow, to_grey
+from kinema.extract.optical_flow import flow_between, optical_flow, to_grey
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 SSIM_C1, SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2

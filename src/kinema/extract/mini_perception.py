@@ -32,6 +32,7 @@ from kinema.extract.perception_net import (
     channels_last,
     folded,
 )
+from kinema.extract.steady import AWAY_FRAMES, steadied
 from kinema.precision import quick_dtype
 
 PERCEPTION_WEIGHTS = ASSETS / "mini_perception" / "perception.safetensors"
@@ -56,10 +57,14 @@ class Seen:
 
 
 class MiniPerception:
-    """All four protocols; the pass over the last frames given is remembered, so that four questions cost one."""
+    """All four protocols; the pass over the last frames given is remembered, so that four questions cost one.
 
-    def __init__(self, net: PerceptionNet):
+    steady_frames  parts and masks are averaged along the motion over so many frames before and after each one (`steadied`)
+    """
+
+    def __init__(self, net: PerceptionNet, steady_frames: int = 0):
         self.net = channels_last(folded(net.eval().requires_grad_(False)).to(quick_dtype("cpu")))
+        self.steady_frames = steady_frames
         self._frames: np.ndarray | None = None
         self._seen: Seen | None = None
 
@@ -114,7 +119,7 @@ class MiniPerception:
 
     def _look(self, frames: np.ndarray) -> Seen:
         if self._seen is None or self._frames is not frames:
-            self._frames, self._seen = frames, look(self.net, frames)
+            self._frames, self._seen = frames, look(self.net, frames, self.steady_frames)
         return self._seen
 
 
@@ -166,32 +171,45 @@ class Fit:
 
 
 @torch.inference_mode()
-def look(net: PerceptionNet, frames: UInt8[np.ndarray, "T H W 3"]) -> Seen:
+def look(net: PerceptionNet, frames: UInt8[np.ndarray, "T H W 3"], steady_frames: int = 0) -> Seen:
     """One pass of the network over the frames, and the subjects in its maps."""
     fit = Fit.of(frames)
-    weight = net.parts.weight
-    parts, heat, depth, instances = [], [], [], []
-    best = dict.fromkeys(CATEGORIES, 0.0)
-    for together in np.array_split(frames, -(-len(frames) // PASS_FRAMES)):
-        pictures = torch.from_numpy(np.stack([fit.there(f) for f in together]))
-        light = (pictures.permute(0, 3, 1, 2).to(weight.device) / 255).to(weight.dtype)
+    pictures = np.stack([fit.there(f) for f in frames])
+    weight, small = net.parts.weight, max(fit.hw) < SIDE_PX
+    # Of parts: at the frames' size where they are smaller than what the network sees, else at its own; and at its own.
+    shares, classes, large_classes = [], [], []
+    heat, depth, centres, offsets = [], [], [], []
+    for together in np.array_split(pictures, -(-len(frames) // PASS_FRAMES)):
+        light = (torch.from_numpy(together).permute(0, 3, 1, 2).to(weight.device) / 255).to(weight.dtype)
         maps = net(light, len(light))
-        part_ids = PART_OF_CLASS[maps.parts.argmax(1).cpu().numpy()]
-        if max(fit.hw) < SIDE_PX:
-            parts.append(PART_OF_CLASS[fit.shrunk(maps.parts).argmax(1).cpu().numpy()])
+        own = fit.shrunk(maps.parts) if small else maps.parts
+        if steady_frames:
+            shares.append(own.float().softmax(1).permute(0, 2, 3, 1).contiguous().cpu().numpy())
         else:
-            parts.append(np.stack([fit.back(p) for p in part_ids]))
-        offsets = F.interpolate(maps.offsets.float(), scale_factor=COARSE, mode="bilinear", align_corners=False)
+            classes += [*own.argmax(1).cpu().numpy()]
+            large_classes += [*maps.parts.argmax(1).cpu().numpy()] if small else classes[-len(light) :]
+        shift = F.interpolate(maps.offsets.float(), scale_factor=COARSE, mode="bilinear", align_corners=False)
         far = (
             maps.log_depth.float().exp().mul(SIDE_PX / WORLD_SIDE_PX).cpu().numpy().repeat(COARSE, 1).repeat(COARSE, 2)
         )
-        centres = maps.centres.float().sigmoid().cpu().numpy()
+        offsets += [*shift.cpu().numpy()]
+        centres += [*maps.centres.float().sigmoid().cpu().numpy()]
         heat.append(maps.joints.float().sigmoid().cpu().numpy())
         depth.append(far.astype(np.float32))
-        instances += map(find_instances, part_ids, centres, offsets.cpu().numpy())
-        best = {c: max(best[c], float(centres[:, k].max())) for k, c in enumerate(CATEGORIES)}
-    named = {LABELS[c]: score for c, score in best.items()}
-    return Seen(np.concatenate(parts), np.concatenate(heat), np.concatenate(depth), instances, named)
+    if steady_frames:
+        mixed = steadied(frames if small else pictures, np.concatenate(shares), steady_frames)
+        classes = [*mixed.argmax(-1).astype(np.uint8)]
+        large_classes = [fit.there(c) for c in classes] if small else classes
+    part_ids = PART_OF_CLASS[np.stack(classes)]
+    instances = [find_instances(PART_OF_CLASS[c], *of) for c, *of in zip(large_classes, centres, offsets, strict=True)]
+    best = {LABELS[c]: max(float(peaks[k].max()) for peaks in centres) for k, c in enumerate(CATEGORIES)}
+    return Seen(
+        part_ids if small else np.stack([fit.back(p) for p in part_ids]),
+        np.concatenate(heat),
+        np.concatenate(depth),
+        instances,
+        best,
+    )
 
 
 def _best_mask(detection: Detection, candidates: list[tuple[str, np.ndarray]]) -> np.ndarray | None:
@@ -219,6 +237,11 @@ def load_perception(path: str | Path = PERCEPTION_WEIGHTS) -> PerceptionNet:
 
 
 @cache
-def shipped_perception() -> MiniPerception:
+def shipped_perception(steady_frames: int = 0) -> MiniPerception:
     """The shipped network, read once."""
-    return MiniPerception(load_perception())
+    return MiniPerception(load_perception(), steady_frames)
+
+
+def judging_perception() -> MiniPerception:
+    """The shipped network averaged along the motion, for what is measured in videos: better, for twice the time."""
+    return shipped_perception(AWAY_FRAMES)

@@ -41,6 +41,8 @@ BACKGROUND_WEIGHT = 0.5
 """Of a background pixel beside one of a subject; most pixels are background."""
 JOINT_WEIGHT, CENTRE_WEIGHT, OFFSET_WEIGHT, DEPTH_WEIGHT, FACING_WEIGHT = 0.06, 0.015, 1.0, 0.2, 1.0
 """Beside the parts' cross-entropy; heatmaps count by peak."""
+OVERLAP_WEIGHT = 0.5
+"""Of the parts' overlap beside their cross-entropy."""
 SUBJECT_CHANCE, BACKGROUND_CHANCE = 0.3, 0.1
 """How often the parts' loss takes a pixel on or near a subject, and any other one, in a step."""
 RUNS = (1, 4, 4, 8)
@@ -92,8 +94,8 @@ class PerceptionTrainConfig:
     )
 
 
-def perception_loss(maps: Maps, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
-    """The weighted terms; which pixels the parts are judged at is random."""
+def perception_loss(maps: Maps, batch: Batch, rng: np.random.Generator, frames: int = 1) -> dict[str, Tensor]:
+    """The weighted terms; each `frames` pictures in a row are a video. Which pixels the parts are judged at is random."""
     known = batch.log_depth.isfinite()
     depth_off = (maps.log_depth.float() - batch.log_depth.nan_to_num()).abs()
     aimed = batch.offsets[:, 0].isfinite()
@@ -105,7 +107,7 @@ def perception_loss(maps: Maps, batch: Batch, rng: np.random.Generator) -> dict[
         for k, part in enumerate(JOINT_SLICES.values())
     )
     return {
-        "parts": _part_loss(maps.parts, batch.classes, batch.near, rng),
+        "parts": _part_loss(maps.parts, batch.classes, batch.near, frames, rng),
         "joints": JOINT_WEIGHT * joints / batch.peaks[1],
         "centres": CENTRE_WEIGHT * _heatmap_loss(maps.centres, batch.centres) / batch.peaks[0],
         "offsets": OFFSET_WEIGHT * (offset_off * aimed).sum() / aimed.sum().clamp(min=1),
@@ -118,13 +120,34 @@ def _heatmap_loss(logits: Tensor, truth: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits.float().contiguous(), truth, reduction="sum")
 
 
-def _part_loss(logits: Tensor, classes: Tensor, near: Tensor, rng: np.random.Generator) -> Tensor:
-    """Cross-entropy at random pixels of the picture, fewer of them where all around is background."""
+def _part_loss(logits: Tensor, classes: Tensor, near: Tensor, frames: int, rng: np.random.Generator) -> Tensor:
+    """Cross-entropy and overlap at random pixels of the picture, fewer of them where all around is background."""
     chance = torch.where(near, SUBJECT_CHANCE, BACKGROUND_CHANCE)
     drawn = torch.rand(classes.shape, generator=rng_on(chance.device, rng), device=chance.device) < chance
+    found, truth = logits.permute(0, 2, 3, 1)[drawn].float(), classes[drawn].long()
     weight = torch.ones(logits.shape[1], device=logits.device)
     weight[0] = BACKGROUND_WEIGHT
-    return F.cross_entropy(logits.permute(0, 2, 3, 1)[drawn].float(), classes[drawn].long(), weight)
+    video = drawn.nonzero()[:, 0] // frames
+    missed = 1 - _overlap(found.softmax(-1), truth, 1 / chance[drawn], video)
+    return F.cross_entropy(found, truth, weight) + OVERLAP_WEIGHT * missed
+
+
+def _overlap(found: Tensor, truth: Tensor, pixels: Tensor, video: Tensor) -> Tensor:
+    """The mean over videos and the parts that each of them shows of a soft intersection over union: that by which parts
+    are judged, small ones as much as large ones (Rahman and Wang 2016).
+
+    found [N,C] probabilities; truth, video [N] which class and which video; pixels [N] how many one stands for
+    """
+    classes = found.shape[1]
+    count = int(video.max()) + 1 if len(video) else 0
+    which = video * classes + truth
+    nothing = found.new_zeros(count * classes)
+    held = nothing.index_add(0, which, pixels)
+    common = nothing.index_add(0, which, pixels * found.gather(1, truth[:, None])[:, 0])
+    said = found.new_zeros(count, classes).index_add(0, video, pixels[:, None] * found).flatten()
+    shown = (held > 0) & (torch.arange(len(held), device=held.device) % classes > 0)
+    overlaps = (common / (held + said - common).clamp(min=1))[shown]
+    return overlaps.mean() if len(overlaps) else found.sum() * 0 + 1
 
 
 def draw(pool: ClipPool, batch: int, sides: tuple[int, ...], step: int, seed: int) -> tuple[Batch, int]:
@@ -162,7 +185,7 @@ def drawn_loss(net: PerceptionNet, drawn: tuple[Batch, int, np.random.Generator]
     pictures = batch.pictures.contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         maps = net(pictures, frames)
-    terms = perception_loss(maps, batch, rng)
+    terms = perception_loss(maps, batch, rng, frames)
     return torch.stack(list(terms.values())).sum()
 
 

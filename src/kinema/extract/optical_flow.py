@@ -1,5 +1,5 @@
-"""Optical flow of a clip, for the metrics: OpenCV's DIS (Kroeger et al. 2016, "Fast Optical Flow using Dense Inverse
-Search"), medium preset.
+"""Optical flow of a clip, for the metrics and to average along: OpenCV's DIS (Kroeger et al. 2016, "Fast Optical Flow using
+Dense Inverse Search"), medium preset.
 
 Input: frames uint8 RGB. Output: where every pixel of a frame goes in the next one, in pixels. About 1.3 ms a pair of
 128x128 frames on one core.

@@ -19,7 +19,7 @@ from kinema.evaluate.morphology import morphology_clip_failure, morphology_failu
 from kinema.evaluate.occlusion import crossing_pixels, order_accuracy
 from kinema.evaluate.video_metrics import background_consistency, dynamic_degree, psnr_db, ssim, subject_consistency
 from kinema.extract.extractor import extract
-from kinema.extract.mini_perception import judging_perception
+from kinema.extract.mini_perception import steady_perception
 from kinema.extract.observe import observe
 from kinema.extract.optical_flow import flow_between, to_grey
 from kinema.plan import make_plan
@@ -62,7 +62,7 @@ def frames_of(clip: WorldClip) -> np.ndarray:
 
 
 def parts_in(frames: np.ndarray) -> np.ndarray:
-    return judging_perception().parts(frames)
+    return steady_perception().parts(frames)
 
 
 @lru_cache(maxsize=1)
@@ -154,7 +154,7 @@ def target(job: Job) -> dict[str, dict[str, float]]:
         return float(min(away, default=1.0))
 
     def seen(frames: np.ndarray, t: int = -1) -> float:
-        found = observe(Video(frames, job.clip.video.fps), judging_perception())
+        found = observe(Video(frames, job.clip.video.fps), steady_perception())
         return miss(found.part_ids[t], [track.masks[t] for track in found.tracks if track.present[t]])
 
     truth = frames_of(job.clip)
@@ -220,7 +220,7 @@ def without_prior(job: Job, result: revision.GenerationResult) -> np.ndarray:
 
 def judge(frames: np.ndarray, clip: WorldClip) -> dict[str, float]:
     """How well made a video is, without its truth."""
-    seen = observe(Video(frames, clip.video.fps), judging_perception())
+    seen = observe(Video(frames, clip.video.fps), steady_perception())
     parts = parts_in(frames)
     subject = parts > 0
     first = seen.part_ids[0] > 0

@@ -30,7 +30,7 @@ from kinema.evaluate.grey_segmenter import shipped_segmenter
 from kinema.evaluate.mask_alignment import mask_overlaps, masks_of_ids
 from kinema.evaluate.text_alignment import shipped_text_judge
 from kinema.evaluate.video_metrics import dynamic_degree, psnr_db
-from kinema.extract.mini_perception import judging_perception
+from kinema.extract.mini_perception import steady_perception
 from kinema.presets import Preset, backbone, find_clip_preset, find_preset
 from kinema.reinforce.backbone import Sampling
 from kinema.reinforce.cogvideox import CogVideoX
@@ -86,7 +86,7 @@ def of_stages(clip: WorldClip, speed: Speed) -> Measured:
         "one stage s": one_s, "stage 3 s": moved_s, "three stages s": three_s,
         "one, dynamic": dynamic_degree(one), "three, dynamic": dynamic_degree(three.video.frames),
         "true, dynamic": dynamic_degree(clip.video.frames),
-        "part mIoU": part_miou(condition.part_ids, judging_perception().parts(moved)),
+        "part mIoU": part_miou(condition.part_ids, steady_perception().parts(moved)),
     }, one  # fmt: skip
 
 

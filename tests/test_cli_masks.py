@@ -91,7 +91,7 @@ def test_lint_ends_with_1_where_something_must_be_mended_and_writes_what_mends_i
 def test_mask_takes_a_thing_from_a_video(folder, capsys, monkeypatch):
     from coloured_boxes import PERCEPTION, RED, SCENE
 
-    fake = SimpleNamespace(shipped_perception=lambda: PERCEPTION)  # the real one takes torch, and seconds to import
+    fake = SimpleNamespace(steady_perception=lambda: PERCEPTION)  # the real one takes torch, and seconds to import
     monkeypatch.setitem(sys.modules, "kinema.extract.mini_perception", fake)
     monkeypatch.setattr("kinema.video.read_video", lambda path, fps, most: SCENE)
     assert status("mask", "clip.mp4", "--object", "a man", "--object", "the ball", "--out", "man") == 0

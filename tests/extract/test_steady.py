@@ -8,9 +8,16 @@ import pytest
 
 from kinema.extract.mini_perception import MiniPerception
 from kinema.extract.perception_net import PerceptionConfig, PerceptionNet
-from kinema.extract.steady import steadied
+from kinema.extract.steady import AWAY_FRAMES, Steadied
 
 FRAMES, SIDE, STEP_PX = 9, 64, 2
+
+
+def steadied(frames: np.ndarray, shares: np.ndarray, away: int = AWAY_FRAMES) -> np.ndarray:
+    steady = Steadied(away)
+    found = [mixed for seen in zip(frames, shares, strict=True) for mixed in steady.add(*seen)]
+    assert len(steady.held) <= 2 * away + 1
+    return np.stack(found + steady.rest())
 
 
 def textured(seed: int, side: int = SIDE) -> np.ndarray:
@@ -43,9 +50,11 @@ def test_what_one_frame_mistakes_its_neighbours_mend(mistaken: int):
     np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
 
 
-def test_what_is_right_stays_right():
+@pytest.mark.parametrize("away", [1, 2, 20])
+def test_what_is_right_stays_right(away: int):
     frames, shares = moving_thing()
-    found = steadied(frames, shares)
+    found = steadied(frames, shares, away)
+    assert found.shape == shares.shape
     assert (found.argmax(-1) == shares.argmax(-1)).mean() > 0.995
 
 

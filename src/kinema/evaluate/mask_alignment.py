@@ -52,9 +52,9 @@ class PerceptionTracker:
 
     def __init__(self, perception: Seeing | None = None):
         if perception is None:
-            from kinema.extract.mini_perception import judging_perception
+            from kinema.extract.mini_perception import steady_perception
 
-            perception = judging_perception()
+            perception = steady_perception()
         self.perception: Seeing = perception
 
     def track(

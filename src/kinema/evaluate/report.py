@@ -168,10 +168,10 @@ def evaluate(
         raise InputError(out, "cannot be written", expected="the name of a .json file in a folder that exists")
     seen_by = None
     if extract:
-        from kinema.extract.mini_perception import judging_perception
+        from kinema.extract.mini_perception import steady_perception
         from kinema.extract.observe import observe
 
-        seen_by = partial(observe, perception=judging_perception())
+        seen_by = partial(observe, perception=steady_perception())
     report = evaluate_folder(videos, against, observe=seen_by)
     if out is not None:
         with atomic_path(out) as temporary:

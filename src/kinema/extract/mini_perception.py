@@ -32,7 +32,7 @@ from kinema.extract.perception_net import (
     channels_last,
     folded,
 )
-from kinema.extract.steady import AWAY_FRAMES, steadied
+from kinema.extract.steady import AWAY_FRAMES, Steadied
 from kinema.precision import quick_dtype
 
 PERCEPTION_WEIGHTS = ASSETS / "mini_perception" / "perception.safetensors"
@@ -59,7 +59,7 @@ class Seen:
 class MiniPerception:
     """All four protocols; the pass over the last frames given is remembered, so that four questions cost one.
 
-    steady_frames  parts and masks are averaged along the motion over so many frames before and after each one (`steadied`)
+    steady_frames  parts and masks are averaged along the motion over so many frames before and after each one (`Steadied`)
     """
 
     def __init__(self, net: PerceptionNet, steady_frames: int = 0):
@@ -176,40 +176,41 @@ def look(net: PerceptionNet, frames: UInt8[np.ndarray, "T H W 3"], steady_frames
     fit = Fit.of(frames)
     pictures = np.stack([fit.there(f) for f in frames])
     weight, small = net.parts.weight, max(fit.hw) < SIDE_PX
-    # Of parts: at the frames' size where they are smaller than what the network sees, else at its own; and at its own.
-    shares, classes, large_classes = [], [], []
+    steady, shown = Steadied(steady_frames), iter(frames if small else pictures)
+    # Classes at the network's size, and at the frames' own where that is smaller.
+    large_classes, classes = [], []
     heat, depth, centres, offsets = [], [], [], []
     for together in np.array_split(pictures, -(-len(frames) // PASS_FRAMES)):
         light = (torch.from_numpy(together).permute(0, 3, 1, 2).to(weight.device) / 255).to(weight.dtype)
         maps = net(light, len(light))
         own = fit.shrunk(maps.parts) if small else maps.parts
         if steady_frames:
-            shares.append(own.float().softmax(1).permute(0, 2, 3, 1).contiguous().cpu().numpy())
+            shares = own.float().softmax(1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+            classes += [_likeliest(m) for share in shares for m in steady.add(next(shown), share)]
         else:
-            classes += [*own.argmax(1).cpu().numpy()]
-            large_classes += [*maps.parts.argmax(1).cpu().numpy()] if small else classes[-len(light) :]
-        shift = F.interpolate(maps.offsets.float(), scale_factor=COARSE, mode="bilinear", align_corners=False)
+            classes += [*own.argmax(1).to(torch.uint8).cpu().numpy()]
+            large_classes += [*maps.parts.argmax(1).to(torch.uint8).cpu().numpy()] if small else classes[-len(light) :]
         far = (
             maps.log_depth.float().exp().mul(SIDE_PX / WORLD_SIDE_PX).cpu().numpy().repeat(COARSE, 1).repeat(COARSE, 2)
         )
-        offsets += [*shift.cpu().numpy()]
-        centres += [*maps.centres.float().sigmoid().cpu().numpy()]
         heat.append(maps.joints.float().sigmoid().cpu().numpy())
         depth.append(far.astype(np.float32))
+        centres += [*maps.centres.float().sigmoid().cpu().numpy()]
+        offsets += maps.offsets.float().cpu().split(1)
     if steady_frames:
-        mixed = steadied(frames if small else pictures, np.concatenate(shares), steady_frames)
-        classes = [*mixed.argmax(-1).astype(np.uint8)]
+        classes += map(_likeliest, steady.rest())
         large_classes = [fit.there(c) for c in classes] if small else classes
-    part_ids = PART_OF_CLASS[np.stack(classes)]
-    instances = [find_instances(PART_OF_CLASS[c], *of) for c, *of in zip(large_classes, centres, offsets, strict=True)]
+    instances = []
+    for large, peaks, coarse in zip(large_classes, centres, offsets, strict=True):
+        (shift,) = F.interpolate(coarse, scale_factor=COARSE, mode="bilinear", align_corners=False).numpy()
+        instances.append(find_instances(PART_OF_CLASS[large], peaks, shift))
+    part_ids = PART_OF_CLASS[np.stack(classes if small else [fit.back(c) for c in classes])]
     best = {LABELS[c]: max(float(peaks[k].max()) for peaks in centres) for k, c in enumerate(CATEGORIES)}
-    return Seen(
-        part_ids if small else np.stack([fit.back(p) for p in part_ids]),
-        np.concatenate(heat),
-        np.concatenate(depth),
-        instances,
-        best,
-    )
+    return Seen(part_ids, np.concatenate(heat), np.concatenate(depth), instances, best)
+
+
+def _likeliest(shares: Float32[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "H W"]:
+    return shares.argmax(-1).astype(np.uint8)
 
 
 def _best_mask(detection: Detection, candidates: list[tuple[str, np.ndarray]]) -> np.ndarray | None:
@@ -242,6 +243,6 @@ def shipped_perception(steady_frames: int = 0) -> MiniPerception:
     return MiniPerception(load_perception(), steady_frames)
 
 
-def judging_perception() -> MiniPerception:
-    """The shipped network averaged along the motion, for what is measured in videos: better, for twice the time."""
+def steady_perception() -> MiniPerception:
+    """The shipped network averaged along the motion: better parts and masks of a finished video, for twice the time."""
     return shipped_perception(AWAY_FRAMES)

@@ -9,6 +9,8 @@ background. Output: shares. About 0.4 s of one core for 16 frames of 128 x 128.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 from jaxtyping import Float32, UInt8
 from numba import njit
@@ -22,28 +24,59 @@ FADE = 0.95
 COLOUR, RETURN_PX = np.float32(8), np.float32(1)
 """So far off, of 255 and in pixels, the weight has fallen to 1/e."""
 SURE, LEAST = np.float32(0.995), np.float32(1e-3)
-"""A pixel that is the background to this share, here and there, need not be looked at closer."""
+"""A pixel that is the background to the first share, here and there, need not be looked at closer; what counts for less
+than the second is left out."""
+Shares = list[Float32[np.ndarray, "H W C"]]
 
 
-def steadied(
-    frames: UInt8[np.ndarray, "T H W 3"], shares: Float32[np.ndarray, "T H W C"], away: int = AWAY_FRAMES
-) -> Float32[np.ndarray, "T H W C"]:
-    """The mean of each frame's shares and those of the `away` frames before and after it; pictures too small for optical
-    flow are left as they are."""
-    if min(frames.shape[1:3]) < LEAST_SIDE_PX:
-        return shares
-    grey, out, flows = to_grey(frames), np.empty_like(shares), {}
-    for t in range(len(frames)):
-        flows = {pair: flow for pair, flow in flows.items() if min(pair) >= t - away}
-        for s in range(t + 1, min(len(frames), t + away + 1)):
-            flows[t, s], flows[s, t] = flow_between(grey[t], grey[s]), flow_between(grey[s], grey[t])
-        mixed, weights = shares[t].copy(), np.ones(grey[t].shape, np.float32)
-        for s in range(max(0, t - away), min(len(frames), t + away + 1)):
-            if s != t:
-                weight = np.float32(FADE ** abs(s - t))
-                _add(mixed, weights, frames[t], frames[s], shares[t], shares[s], flows[t, s], flows[s, t], weight)
-        out[t] = mixed / weights[..., None]
-    return out
+@dataclass
+class Steadied:
+    """Takes frames as they come, each with its shares, and gives back what is said of each once enough are there.
+
+    away  how many frames before and after one are looked at; so many and as many again are held
+    """
+
+    away: int = AWAY_FRAMES
+    held: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict, init=False)
+    """By the frame's number: it, the same in grey, and its shares."""
+    flows: dict[tuple[int, int], np.ndarray] = field(default_factory=dict, init=False)
+    """From one held frame to another."""
+    taken: int = field(default=0, init=False)
+    given: int = field(default=0, init=False)
+
+    def add(self, frame: UInt8[np.ndarray, "H W 3"], shares: Float32[np.ndarray, "H W C"]) -> Shares:
+        """One more frame -> the shares of the next ones that can be given by now. Pictures too small for optical flow
+        are given as they are."""
+        if min(frame.shape[:2]) < LEAST_SIDE_PX:
+            return [shares]
+        grey, new = to_grey(frame[None])[0], self.taken
+        for number, (_, other, _) in self.held.items():
+            if number >= new - self.away:
+                self.flows[number, new], self.flows[new, number] = flow_between(other, grey), flow_between(grey, other)
+        self.held[new] = frame, grey, shares
+        self.taken += 1
+        return [self._give()] if self.taken - self.given > self.away else []
+
+    def rest(self) -> Shares:
+        """The shares of the frames that are left, when no more come."""
+        return [self._give() for _ in range(self.given, self.taken)]
+
+    def _give(self) -> np.ndarray:
+        here = self.given
+        frame, _, shares = self.held[here]
+        mixed, weights = shares.copy(), np.ones(shares.shape[:2], np.float32)
+        for there, (other, _, said) in self.held.items():
+            if 0 < abs(there - here) <= self.away:
+                weight, flow, back = (
+                    np.float32(FADE ** abs(there - here)),
+                    self.flows[here, there],
+                    self.flows[there, here],
+                )
+                _add(mixed, weights, frame, other, shares, said, flow, back, weight)
+        self.given += 1
+        self.held.pop(here - self.away, None)
+        self.flows = {pair: flow for pair, flow in self.flows.items() if min(pair) in self.held}
+        return mixed / weights[..., None]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

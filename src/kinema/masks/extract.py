@@ -43,9 +43,9 @@ def extract_masks(video: Video, noun: str | Sequence[str], perception: Seeing | 
     if perception is None:
         for one in nouns:
             category_of(one)  # refuses what is not known before any work is done
-        from kinema.extract.mini_perception import shipped_perception
+        from kinema.extract.mini_perception import steady_perception
 
-        perception = shipped_perception()
+        perception = steady_perception()
     detections = perception.detect(video.frames)
     chains = _follow(video, detections, perception.segment(video.frames, detections))
     masks = np.zeros((len(video.frames), len(nouns), *video.frames.shape[1:3]), bool)

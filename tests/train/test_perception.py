@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from kinema.body.skeleton import BODY_JOINTS, PART_IDS
 from kinema.errors import InputError
@@ -30,6 +31,7 @@ from kinema.train.perception import (
     PerceptionTrainConfig,
     draw,
     draw_step,
+    parts_overlap,
     perception_loss,
     step_loss,
     train_perception,
@@ -264,6 +266,23 @@ def test_the_loss_is_finite_without_any_subject():
     terms = perception_loss(PerceptionNet(SMALL)(batch.pictures), batch, rng_for(0, 0))
     assert torch.stack(list(terms.values())).isfinite().all()
     assert terms["offsets"] == terms["depth"] == 0
+
+
+def test_the_overlap_of_parts_is_that_of_the_metric():
+    """Two videos of 20 pixels of three classes; the first pixel of each stands for 4, the others for 2."""
+    rng = rng_for(0, 0)
+    truth, said = (torch.from_numpy(rng.integers(0, 3, 40)) for _ in range(2))
+    video, pixels = torch.arange(2).repeat_interleave(20), torch.tensor([4.0] + 19 * [2.0]).repeat(2)
+    expected = []
+    for clip in range(2):
+        for part in (1, 2):
+            true, found = (truth == part) & (video == clip), (said == part) & (video == clip)
+            assert true.any()
+            expected.append(pixels[true & found].sum() / pixels[true | found].sum())
+    found = parts_overlap(F.one_hot(said, 3).float(), truth, pixels, video)
+    assert found.item() == pytest.approx(np.mean(expected), abs=1e-6)
+    assert parts_overlap(F.one_hot(truth, 3).float(), truth, pixels, video) == 1
+    assert parts_overlap(F.one_hot(said, 3).float(), 0 * truth, pixels, video) == 1  # no part is shown: none is missed
 
 
 def test_a_short_training_learns_the_parts():

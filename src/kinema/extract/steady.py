@@ -66,13 +66,10 @@ class Steadied:
         frame, _, shares = self.held[here]
         mixed, weights = shares.copy(), np.ones(shares.shape[:2], np.float32)
         for there, (other, _, said) in self.held.items():
-            if 0 < abs(there - here) <= self.away:
-                weight, flow, back = (
-                    np.float32(FADE ** abs(there - here)),
-                    self.flows[here, there],
-                    self.flows[there, here],
-                )
-                _add(mixed, weights, frame, other, shares, said, flow, back, weight)
+            apart = abs(there - here)
+            if 0 < apart <= self.away:
+                flow, back = self.flows[here, there], self.flows[there, here]
+                _add(mixed, weights, frame, other, shares, said, flow, back, np.float32(FADE**apart))
         self.given += 1
         self.held.pop(here - self.away, None)
         self.flows = {pair: flow for pair, flow in self.flows.items() if min(pair) in self.held}

@@ -128,11 +128,11 @@ def _part_loss(logits: Tensor, classes: Tensor, near: Tensor, frames: int, rng: 
     weight = torch.ones(logits.shape[1], device=logits.device)
     weight[0] = BACKGROUND_WEIGHT
     video = drawn.nonzero()[:, 0] // frames
-    missed = 1 - _overlap(found.softmax(-1), truth, 1 / chance[drawn], video)
+    missed = 1 - parts_overlap(found.softmax(-1), truth, 1 / chance[drawn], video)
     return F.cross_entropy(found, truth, weight) + OVERLAP_WEIGHT * missed
 
 
-def _overlap(found: Tensor, truth: Tensor, pixels: Tensor, video: Tensor) -> Tensor:
+def parts_overlap(found: Tensor, truth: Tensor, pixels: Tensor, video: Tensor) -> Tensor:
     """The mean over videos and the parts that each of them shows of a soft intersection over union: that by which parts
     are judged, small ones as much as large ones (Rahman and Wang 2016).
 

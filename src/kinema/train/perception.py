@@ -23,6 +23,7 @@ from kinema.extract.perception_net import JOINT_SLICES, Maps, PerceptionConfig, 
 from kinema.precision import pick_precision
 from kinema.train.card import of_world, write_card
 from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, rng_on, train
+from kinema.train.made_looks import MadeLooks
 from kinema.train.perception_data import (
     Batch,
     Change,
@@ -68,6 +69,8 @@ class PerceptionTrainConfig:
     validation_clips: int = 24
     wide: bool = True
     """Make every other clip one of the wide world, with its more animals, robots and places."""
+    made_share: float = 0.4
+    """How many of the clips look as if mini-cogvideox had made them: through its autoencoder, with noise on the latents."""
     out: Path | None = None
     """Where to write the finished weights (safetensors)."""
     start: Path | None = None
@@ -205,9 +208,11 @@ def train_perception(config: PerceptionTrainConfig) -> Path:
     world: ClipSource = World.load(config.capture, config.photographs, "train")
     if config.wide:
         world = InTurn((world, World.load(config.capture, config.photographs, "train", wide=True)))
+    world = MadeLooks(world, config.made_share)
     pool = ClipPool(world, config.pool, config.new_clips, config.loop.seed * 1_000_000, lanes=max(1, config.workers))
     other = World.load(config.validation, config.validation_photographs, "test")
     held_out = held_out_videos(other, config.validation_clips)
+    held_out_made = held_out_videos(MadeLooks(other, 1.0), config.validation_clips)
     torch.manual_seed(config.loop.seed)
     net = PerceptionNet(config.model)
     if config.start:
@@ -221,7 +226,9 @@ def train_perception(config: PerceptionTrainConfig) -> Path:
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         assert isinstance(model, PerceptionNet)
-        return score_perception(MiniPerception(copy.deepcopy(model)), held_out)
+        perception = MiniPerception(copy.deepcopy(model))
+        of_made = {f"made_{k}": v for k, v in score_perception(perception, held_out_made).items()}
+        return score_perception(perception, held_out) | of_made
 
     drawn = partial(draw_step, pool, config)
     train(

@@ -1,5 +1,6 @@
 """Training mini-perception: data, targets, loss, scores and a short overfit, on made-up clips."""
 
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -366,11 +367,14 @@ def test_training_writes_weights_that_load_and_finishes_only_once(tmp_path, monk
     monkeypatch.setattr(World, "load", staticmethod(lambda *_, **__: FakeWorld()))
     loop = LoopConfig(steps=2, checkpoint_every=1)
     config = PerceptionTrainConfig(
-        tmp_path / "run", batch=8, pool=2, new_clips=1, validation_clips=1, model=SMALL, loop=loop, device="cpu"
-    )
+        tmp_path / "run", batch=8, pool=2, new_clips=1, validation_clips=1, model=SMALL, loop=loop, device="cpu",
+        made_share=0.5,
+    )  # fmt: skip
     out = train_perception(config)
     net = load_perception(out)
     assert net.config == SMALL
     again = load_perception(train_perception(config)).state_dict()
     assert all(torch.equal(value, again[name]) for name, value in net.state_dict().items())
-    assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 2
+    lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    assert len(lines) == 2
+    assert {"part_miou", "made_part_miou"} <= set(json.loads(lines[-1]))

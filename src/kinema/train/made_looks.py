@@ -1,8 +1,8 @@
 """Clips of the world as a video model would show them: through its autoencoder, with errors in the latents.
 
-Perception also looks at videos that were made. What an autoencoder does to a picture of small things hides more of them than
-what a transformer is wrong about: of true clips that only went through mini-cogvideox's and back, mini-perception before it
-was trained on such ones saw parts with a mIoU of 0.40 instead of 0.70. What is shown where is as true as before.
+Perception also looks at videos that were made, and what an autoencoder does to small things hides much of them: of true clips
+that only went through mini-cogvideox's and back, mini-perception sees parts with a mIoU of 0.40 instead of 0.70. What is
+shown where stays true.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class PerceptionTrainConfig:
     validation_clips: int = 24
     wide: bool = True
     """Make every other clip one of the wide world, with its more animals, robots and places."""
-    made_share: float = 0.4
+    made_share: float = 0.0
     """How many of the clips look as if mini-cogvideox had made them: through its autoencoder, with noise on the latents."""
     out: Path | None = None
     """Where to write the finished weights (safetensors)."""
@@ -212,7 +212,7 @@ def train_perception(config: PerceptionTrainConfig) -> Path:
     pool = ClipPool(world, config.pool, config.new_clips, config.loop.seed * 1_000_000, lanes=max(1, config.workers))
     other = World.load(config.validation, config.validation_photographs, "test")
     held_out = held_out_videos(other, config.validation_clips)
-    held_out_made = held_out_videos(MadeLooks(other, 1.0), config.validation_clips)
+    held_out_made = held_out_videos(MadeLooks(other, 1.0), config.validation_clips) if config.made_share else None
     torch.manual_seed(config.loop.seed)
     net = PerceptionNet(config.model)
     if config.start:
@@ -227,8 +227,10 @@ def train_perception(config: PerceptionTrainConfig) -> Path:
     def evaluate(model: nn.Module) -> dict[str, float]:
         assert isinstance(model, PerceptionNet)
         perception = MiniPerception(copy.deepcopy(model))
-        of_made = {f"made_{k}": v for k, v in score_perception(perception, held_out_made).items()}
-        return score_perception(perception, held_out) | of_made
+        scores = score_perception(perception, held_out)
+        if held_out_made:
+            scores |= {f"made_{name}": v for name, v in score_perception(perception, held_out_made).items()}
+        return scores
 
     drawn = partial(draw_step, pool, config)
     train(

@@ -264,3 +264,8 @@ def test_the_shipped_network_sees_the_held_out_world():
     assert score["part_miou"] > 0.4
     assert score["pck_human"] > 0.75
     assert score["depth_error"] < 0.15
+
+
+@pytest.mark.parametrize("grey", [0, 32, 64, 96, 128, 192, 255])
+def test_a_blank_wall_shows_nothing(grey: int):
+    assert shipped_perception().detect(np.full((2, 128, 128, 3), grey, np.uint8)) == [[], []]

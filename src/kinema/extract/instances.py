@@ -18,6 +18,9 @@ from kinema.extract.perception_net import CATEGORIES, COARSE, JOINT_SLICES, OFFS
 
 CENTRE_SCORE = {"human": 0.3, "animal": 0.3, "object": 0.2}
 """A peak of the centres' heatmap below this is no subject: legs of one category are easily taken for another's."""
+FAINT_SCORE = 0.1
+"""Where no peak is above that, the highest one of a lone subject's category still has at least this; a blank wall
+has up to 0.07."""
 CENTRE_APART = 0.06
 """Two centres of one category closer than this, as a share of the longer side, are one subject."""
 LEAST_AREA = 0.002
@@ -44,7 +47,8 @@ def find_instances(
 ) -> list[Instance]:
     """Centres 0-1, offsets in units of `OFFSET_PX` -> the subjects, the largest first.
 
-    Where no centre is clear in the whole frame, all pixels of the category of most pixels are one subject.
+    Where no centre is clear in the whole frame, all pixels of the category of most pixels are one subject, if it has a
+    faint one.
     """
     found = []
     least = LEAST_AREA * part_ids.size
@@ -57,7 +61,7 @@ def find_instances(
     if not found:
         category = max(CATEGORIES, key=lambda c: int(pixels[c].sum()))
         mask = _without_specks(pixels[category])
-        if mask.sum() >= least:
+        if mask.sum() >= least and centres[CATEGORIES.index(category)].max() >= FAINT_SCORE:
             found.append(Instance(category, CENTRE_SCORE[category], mask))
     return sorted(found, key=lambda i: -int(i.mask.sum()))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,6 @@ from jaxtyping import UInt8
 
 from kinema.checkpoints import ASSETS
 from kinema.precision import quick_dtype
-from kinema.reinforce.video_autoencoder import FourFrameAutoencoder
 from kinema.train.frozen import computing_in
 from kinema.train.perception_data import ClipSource
 from kinema.world.clip import WorldClip
@@ -61,5 +61,7 @@ def remade(
 
 
 @cache
-def _load(folder: Path) -> FourFrameAutoencoder:
+def _load(folder: Path) -> Any:
+    from kinema.reinforce.video_autoencoder import FourFrameAutoencoder  # seconds to import
+
     return FourFrameAutoencoder.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True).eval()

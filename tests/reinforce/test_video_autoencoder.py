@@ -12,6 +12,8 @@ from kinema.train.video_autoencoder import (
     VideoAutoencoderTrainConfig,
     clips_of,
     cut_out,
+    detail,
+    grown,
     jumps,
     make_video_autoencoder,
     train_video_autoencoder,
@@ -110,6 +112,29 @@ def test_training_leaves_the_encoder_and_resumes(tmp_path, monkeypatch):
     start = make_video_autoencoder(MINI_SVD / "vae", clips_of(World.load(wide=True), 0, 3, seed=1)).half().state_dict()
     assert torch.equal(start["encoder.weight"], once["encoder.weight"])
     assert not torch.equal(start["decoder.layers.0.weight"], once["decoder.layers.0.weight"])
+
+
+@torch.no_grad()
+def test_blocks_that_are_added_do_nothing_at_first(made):
+    latents = torch.randn(1, 16, 2, 8, 8, generator=torch.Generator().manual_seed(3))
+    before = made.decode(latents).sample
+    larger = grown(made, 4)
+    assert larger.config["blocks"] == 4
+    assert len(larger.mend) == len(made.mend) + 2
+    assert torch.equal(larger.decode(latents).sample, before)
+    again = FourFrameAutoencoder.from_config(larger.config)
+    again.load_state_dict(larger.state_dict())
+    assert torch.equal(again.decode(latents).sample, before)
+    assert grown(made, 0) is made
+
+
+def test_detail_is_what_differs_between_neighbours_wherever_it_is():
+    checks = (torch.arange(16)[:, None] + torch.arange(16)) % 2 * 2.0 - 1
+    video = checks.expand(1, 3, 5, 16, 16)
+    assert detail(video).shape == (5, 3, 2, 2)
+    torch.testing.assert_close(detail(-video), detail(video))
+    torch.testing.assert_close(detail(0.5 * video), 0.5 * detail(video))
+    assert detail(torch.zeros_like(video)).max() == 0
 
 
 def test_what_is_cut_out_has_the_latents_of_the_whole(clips, made):

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from kinema.checkpoints import MINI_SVD
 from kinema.errors import InputError
@@ -46,6 +46,8 @@ class VideoAutoencoderTrainConfig:
     """Folder for the finished weights, in diffusers' layout."""
     start: Path | None = None
     """Folder with weights to go on from; its encoder stays as it is."""
+    blocks: int = 0
+    """Of the convolutions that mend latents; more than the start has begin as nothing. 0: as many as it has."""
     pictures: Path = MINI_SVD / "vae"
     """Folder of the autoencoder for pictures to begin with, where there is no start."""
     wide: bool = True
@@ -62,6 +64,9 @@ class VideoAutoencoderTrainConfig:
     difference_weight: float = 8.0
     """Of what is wrong in the change from frame to frame, squared: absolute errors are least where nothing moves but now
     and then."""
+    texture_weight: float = 2.0
+    """Of what is wrong in how much fine detail there is around a pixel, wherever exactly it is: the least error of each
+    pixel is a blur."""
     threads: int = 0
     """CPU threads; 0 leaves torch's choice."""
     device: str = "auto"
@@ -88,6 +93,23 @@ def make_video_autoencoder(
     _set_components(model, clips)
     _set_unfolding(model, tiny, clips)
     return model
+
+
+def grown(model: FourFrameAutoencoder, blocks: int) -> FourFrameAutoencoder:
+    """With so many blocks that mend, or as many as it has; new ones do nothing yet."""
+    config: Any = dict(model.config)
+    new = max(0, blocks - config["blocks"])
+    if not new:
+        return model
+    larger = FourFrameAutoencoder(**{k: v for k, v in config.items() if not k.startswith("_")} | {"blocks": blocks})
+    first, *old, relu, last = model.mend
+    added = list(larger.mend)[1 : 1 + new]
+    for block in added:
+        nn.init.zeros_(block.layers[-1].weight)
+        nn.init.zeros_(block.layers[-1].bias)
+    larger.mend = nn.Sequential(first, *old, *added, relu, last)
+    larger.encoder, larger.unfold, larger.decoder = model.encoder, model.unfold, model.decoder
+    return larger
 
 
 @torch.no_grad()
@@ -134,6 +156,12 @@ def cut_out(clips: Float[Tensor, "B 3 T H W"], side: int, rng: np.random.Generat
     return clips[..., top : top + side, left : left + side]
 
 
+def detail(videos: Float[Tensor, "B 3 T H W"]) -> Float[Tensor, "BT 3 h w"]:
+    """How far pixels are off the mean of their neighbours, as a mean over blocks of 8 x 8."""
+    frames = videos.transpose(1, 2).flatten(0, 1)
+    return F.avg_pool2d((frames - F.avg_pool2d(frames, 3, 1, 1)).abs(), BLOCK[1])
+
+
 def jumps(videos: Float[Tensor, "B 3 T H W"]) -> float:
     """Change of the picture from one latent frame to the next, as a multiple of the change within one; 1 is best."""
     change = videos.diff(dim=2).abs().mean((0, 1, 3, 4))
@@ -153,7 +181,7 @@ def train_video_autoencoder(config: VideoAutoencoderTrainConfig) -> Path:
     torch.manual_seed(config.loop.seed)
     model: Any
     if config.start:
-        model = FourFrameAutoencoder.from_pretrained(config.start, torch_dtype=torch.float32)
+        model = grown(FourFrameAutoencoder.from_pretrained(config.start, torch_dtype=torch.float32), config.blocks)
     else:
         model = make_video_autoencoder(config.pictures, clips_of(world, 0, COMPONENT_CLIPS, config.loop.seed + 1))
     model.to(device)
@@ -172,9 +200,11 @@ def train_video_autoencoder(config: VideoAutoencoderTrainConfig) -> Path:
         with torch.no_grad():
             latents = model.encode(clips).latent_dist.mode() + noise
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            error = model.decode(latents).sample.float() - clips
+            videos = model.decode(latents).sample.float()
+        error = videos - clips
         of_frames = error.abs().mean() + 2 * error.square().mean()
-        return of_frames + config.difference_weight * error.diff(dim=2).square().mean()
+        of_changes = config.difference_weight * error.diff(dim=2).square().mean()
+        return of_frames + of_changes + config.texture_weight * (detail(videos) - detail(clips)).abs().mean()
 
     test = World(world.clips, [], "test", config.wide)
     held_out = torch.cat([clips_of(test, k, 1, 0, 17) for k in range(EVALUATION_CLIPS)]).to(device)
@@ -188,6 +218,7 @@ def train_video_autoencoder(config: VideoAutoencoderTrainConfig) -> Path:
             videos = torch.cat([model.decode(z[None]).sample for z in given]).clamp(-1, 1)
             mse = F.mse_loss(videos, held_out, reduction="none").mean((1, 3, 4)) / 4
             numbers |= {f"psnr_db{name}": float(-10 * mse.log10().mean()), f"jumps{name}": jumps(videos)}
+            numbers[f"detail{name}"] = float(detail(videos).mean() / detail(held_out).mean())
         return numbers
 
     train(model, loss, config, config.run, evaluate, evaluate_every=config.loop.checkpoint_every, draw=draw)

@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -34,9 +34,9 @@ from kinema.atomic import atomic_path
 from kinema.errors import InputError
 from kinema.evaluate.bootstrap import bootstrap_interval
 from kinema.evaluate.frechet import frechet_distance
-from kinema.evaluate.grey_segmenter import shipped_segmenter
+from kinema.extract.box_segmenter import shipped_segmenter
 from kinema.evaluate.handcrafted_features import clip_features
-from kinema.evaluate.mask_alignment import PerceptionTracker, mask_overlaps, masks_of_ids
+from kinema.evaluate.mask_alignment import PerceptionTracker, Tracker, mask_overlaps, masks_of_ids
 from kinema.evaluate.naturalness import Naturalness
 from kinema.evaluate.seams import INVISIBLE_BELOW, Seam
 from kinema.evaluate.text_alignment import chosen_of_ten, shipped_text_judge
@@ -119,7 +119,11 @@ class Bench:
         return made.video.frames, made.seams
 
 
-TRACKERS = {"mini": PerceptionTracker, "grey": shipped_segmenter}
+TRACKERS: dict[str, Callable[[], Tracker]] = {
+    "mini": PerceptionTracker,
+    "colour": partial(shipped_segmenter, "colour"),
+    "grey": partial(shipped_segmenter, "grey"),
+}
 
 
 def truth_masks(clip: WorldClip) -> MaskSequence:
@@ -127,7 +131,7 @@ def truth_masks(clip: WorldClip) -> MaskSequence:
 
 
 def s_m(video: np.ndarray, masks: MaskSequence, both: bool = False) -> dict[str, float]:
-    """By both segmenters; of "first" alone, or of "every" too."""
+    """By all segmenters; of "first" alone, or of "every" too."""
     found = {}
     for name, tracker in TRACKERS.items():
         for boxes in ("first", "every") if both else ("first",):

@@ -26,7 +26,7 @@ import tyro
 from kinema import revision
 from kinema.evaluate.bootstrap import bootstrap_interval
 from kinema.evaluate.control_metrics import part_miou
-from kinema.evaluate.grey_segmenter import shipped_segmenter
+from kinema.extract.box_segmenter import shipped_segmenter
 from kinema.evaluate.mask_alignment import mask_overlaps, masks_of_ids
 from kinema.evaluate.text_alignment import shipped_text_judge
 from kinema.evaluate.video_metrics import dynamic_degree, psnr_db
@@ -111,7 +111,7 @@ def of_masks(clip: WorldClip, speed: Speed) -> Measured:
     frames, seconds = timed(lambda: model.generate(prompt, SEED, masks))
     return {
         "clip s": seconds,
-        "S_m grey": float(np.nanmean(mask_overlaps(frames, masks, shipped_segmenter(), "every"))),
+        "S_m grey": float(np.nanmean(mask_overlaps(frames, masks, shipped_segmenter("grey"), "every"))),
         "text": 100 * float(judge.of_video(frames) @ judge.of_prompts([prompt])[0]),
         "dynamic": dynamic_degree(frames), "true, dynamic": dynamic_degree(clip.video.frames),
     }, frames  # fmt: skip

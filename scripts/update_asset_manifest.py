@@ -17,6 +17,7 @@ LICENCES = {
     "mini_cogvideox": "Apache-2.0; trained on the procedural world, moved by CMU motion capture",
     "mini_judge": "Apache-2.0; trained on the procedural world, moved by CMU motion capture",
     "mini_perception": "Apache-2.0; trained on the procedural world, moved by CMU motion capture",
+    "mini_segmenter": "Apache-2.0; trained on the procedural world, moved by CMU motion capture",
     "mini_svd": "Apache-2.0; trained on the procedural world, moved by CMU motion capture",
     "motion_prior": "Apache-2.0; trained on CMU motion capture and CC0 animals",
     "text_encoder": "Apache-2.0, distilled from all-MiniLM-L6-v2",

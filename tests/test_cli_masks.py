@@ -99,6 +99,18 @@ def test_mask_takes_a_thing_from_a_video(folder, capsys, monkeypatch):
     assert np.array_equal(read_masks("man").masks[:, 0], (SCENE.frames == RED).all(-1))
 
 
+def test_mask_takes_what_is_in_a_box_under_any_name(folder, capsys):
+    from coloured_boxes import RED, SCENE
+
+    write_video(SCENE.frames, "clip.mp4", 8.0)
+    box = ("--box", "a red lantern", "2,2", "10,12")
+    assert status("mask", "clip.mp4", *box, "--out", "it.npz") == 0
+    assert "it.npz: red lantern: 6 frames of 60x40" in capsys.readouterr().out
+    found, truth = read_masks("it.npz").masks[:, 0], (SCENE.frames == RED).all(-1)
+    assert np.logical_and(found, truth).sum() > 0.6 * np.logical_or(found, truth).sum()
+    assert "within 0,0 60,40" in refused(capsys, "mask", "clip.mp4", "--box", "it", "50,2", "70,12", "--out", "x")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -118,7 +130,9 @@ def test_mask_takes_a_thing_from_a_video(folder, capsys, monkeypatch):
         (("masks", "lint", "gone"), "does not exist"),
         (("mask", "gone.mp4", "--object", "a man", "--out", "x"), "gone.mp4"),
         (("mask", "run.npz", "--object", "a man", "--out", "x", "--fps", "0"), "above 0"),
-        (("mask", "run.npz", "--out", "x"), "--object"),
+        (("mask", "run.npz", "--out", "x"), "--object and --box are not given"),
+        (("mask", "run.npz", "--out", "x", "--object", "a man", "--box", "it", "1,2", "3,4"), "are both given"),
+        (("mask", "run.npz", "--out", "x", "--box", "it", "1,2", "3"), "two corners"),
     ],
 )
 def test_mistakes_end_with_status_2_and_a_word_of_help(arguments, words, folder, capsys):

@@ -23,8 +23,9 @@ Fps = Annotated[float | None, option("F", "default: as it came, 8 where the file
 
 def mask(
     video: Annotated[Positional[Path], arg(name="video", metavar="VIDEO")],
-    object: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NOUN", help_behavior_hint="(may be repeated)")],
     out: Output,
+    object: Annotated[UseAppendAction[tuple[str, ...]], option("NOUN", "may be repeated")] = (),
+    box: Annotated[UseAppendAction[tuple[tuple[str, str, str], ...]], option("NAME X,Y X,Y", "may be repeated")] = (),
     fps: Annotated[float, arg(metavar="F")] = 8.0,
     seconds: Annotated[float | None, option("S", "default: all of it")] = None,
     perception: Annotated[str, arg(metavar="mini|public")] = "mini",
@@ -34,11 +35,14 @@ def mask(
 
     $ kinema mask clip.mp4 --object "a tiger" --out tiger/
     $ kinema mask clip.mp4 --object "the man" --object "a ball" --out play.npz --seconds 4
+    $ kinema mask clip.mp4 --box lantern 40,60 90,130 --out lantern/
     $ kinema mask clip.mp4 --object "a red lantern" --out lantern/ --perception public
 
     Args:
         video: the video to take them from
         object: what to look for, in words; given again, another thing
+        box: instead of that, where something is in the first frame: its name, which may be any, and the upper left and
+            lower right corner in pixels of the video; given again, another thing
         out: a folder of indexed PNGs (DAVIS), .npz, .json (COCO's run-length codes), or .mp4 (white on black)
         fps: frames a second of the masks
         seconds: from the first so many seconds of the video
@@ -46,7 +50,7 @@ def mask(
         models: the folder with the models of public
     """
     from kinema.extract.subjects import perception_named
-    from kinema.masks.extract import extract_masks
+    from kinema.masks.extract import extract_masks, masks_in_boxes, parse_box
     from kinema.masks.files import write_masks
     from kinema.masks.lint import lint_masks
     from kinema.video import read_video
@@ -55,12 +59,20 @@ def mask(
     _check_above_0("fps", fps)
     if seconds is not None:
         _check_above_0("seconds", seconds)
-    if not object:
-        raise InputError("--object", "is not given", 'what to look for, as in --object "a tiger"')
+    if bool(object) == bool(box):
+        raise InputError(
+            "--object and --box", f"are {'both' if object else 'not'} given",
+            'what to look for, as in --object "a tiger", or where it is, as in --box tiger 40,60 90,130',
+        )  # fmt: skip
+    boxes = [parse_box(words) for words in box]
     seeing = None if perception == "mini" else perception_named(perception, models, object)
     clip = read_video(video, fps, None if seconds is None else max(1, round(seconds * fps) + 1))
     with working("looking"):
-        found = extract_masks(clip, object, seeing)
+        found = (
+            masks_in_boxes(clip, boxes, getattr(seeing, "segmenter", None))
+            if box
+            else extract_masks(clip, object, seeing)
+        )
     write_masks(found, out)
     say(f"{out}: {_described(found)}")
     say_findings(lint_masks(found, fps=fps))

@@ -84,9 +84,9 @@ def train_mvideo() -> None:
 
 
 def train_segmenter() -> None:
-    """Train the segmenter without colour that judges videos; the same command again goes on after a stop.
+    """Train a segmenter that judges videos, told by boxes; the same command again goes on after a stop.
 
-    $ kinema train segmenter --capture cmu_train.npz --run runs/segmenter --out segmenter.safetensors
+    $ kinema train segmenter --model.sees grey --capture cmu_train.npz --run runs/segmenter --out segmenter.safetensors
     """
 
 

@@ -177,7 +177,14 @@ def test_what_animate_left_beside_a_video_and_the_masks_that_drove_it(tmp_path):
     record = {"prompt": "spots on a wall", "seams": [{"frame": 9}]}
     (tmp_path / "a.clips" / "result.json").write_text(json.dumps(record))
     np.savez(tmp_path / "a.npz", masks=np.ones((17, 1, 8, 8), bool))
-    names = ["mask_alignment", "mask_alignment_grey", "text_alignment", "seam_difference_ratio", "seam_colour_drift"]
+    names = [
+        "mask_alignment",
+        "mask_alignment_colour",
+        "mask_alignment_grey",
+        "text_alignment",
+        "seam_difference_ratio",
+        "seam_colour_drift",
+    ]
     rows = {row.metric: row.value for row in evaluate_folder(tmp_path, metrics=names).rows}
     assert list(rows) == names
     seam = measure_seams(read_frames_of(tmp_path / "a.mp4"), [9])[0]

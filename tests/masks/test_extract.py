@@ -1,11 +1,14 @@
-"""Extraction by a noun: which thing is taken, what is refused."""
+"""Extraction by a noun or a box: which thing is taken, what is refused."""
 
 import numpy as np
 import pytest
 from coloured_boxes import BLUE, GREEN, PERCEPTION, RED, SCENE, WHITE, Fake, clip
 
 from kinema.errors import InputError
-from kinema.masks.extract import category_of, extract_masks
+from kinema.evaluate.mask_alignment import mask_iou
+from kinema.extract.instances import box_of_mask
+from kinema.extract.segmentation import Tracked, VideoSegmenter
+from kinema.masks.extract import category_of, extract_masks, masks_in_boxes, parse_box
 
 
 @pytest.mark.parametrize(
@@ -82,3 +85,57 @@ def test_nouns(noun, category):
 def test_nouns_that_are_not_known(noun, says):
     with pytest.raises(InputError, match=says):
         extract_masks(SCENE, noun)
+
+
+class Filling:
+    """A segmenter that shifts what is in the boxes by a pixel a frame."""
+
+    def segment(self, frames, detections):
+        raise AssertionError("boxes are followed")
+
+    def track(self):
+        return FillingTrack()
+
+
+class FillingTrack:
+    def step(self, frame, new=None):
+        self.masks = {n: np.roll(mask, 1, 1) for n, mask in getattr(self, "masks", {}).items()}
+        for n, (x0, y0, x1, y1) in (new or {}).items():
+            self.masks[n] = np.zeros(frame.shape[:2], bool)
+            self.masks[n][int(y0) : int(y1), int(x0) : int(x1)] = True
+        return {n: Tracked(mask, 1.0) for n, mask in self.masks.items()}
+
+    def also(self, frame, new):
+        raise AssertionError("nothing is added later")
+
+
+def test_what_is_in_boxes_is_followed_whatever_it_is():
+    assert isinstance(Filling(), VideoSegmenter)
+    found = masks_in_boxes(SCENE, [("a lantern", (1, 2, 5, 6)), ("moss", (0, 0, 2, 1))], Filling())
+    assert found.labels == ("lantern", "moss")
+    assert found.masks.shape == (len(SCENE.frames), 2, *SCENE.frames.shape[1:3])
+    assert found.masks[0, 0, 2:6, 1:5].all()
+    assert found.masks[:, 0].sum((1, 2)).tolist() == [16] * len(SCENE.frames)
+    assert np.array_equal(found.masks[1], np.roll(found.masks[0], 1, 2))
+
+
+def test_the_shipped_segmenter_takes_a_thing_without_a_name():
+    masks = masks_in_boxes(SCENE, [("it", box_of_mask((SCENE.frames[0] == RED).all(-1)))])
+    truth = (SCENE.frames == RED).all(-1)
+    assert np.mean([mask_iou(a, b) for a, b in zip(masks.masks[:, 0], truth, strict=True)]) > 0.6
+
+
+def test_boxes_in_words():
+    assert parse_box(["a lantern", "40,60", "90,130.5"]) == ("a lantern", (40, 60, 90, 130.5))
+
+
+@pytest.mark.parametrize("words", [["a", "1,2"], ["a", "1,2", "3"], ["a", "1,2", "3,x"], ["a", "1,2,3", "4,5"]])
+def test_boxes_that_are_none(words):
+    with pytest.raises(InputError, match="two corners in pixels"):
+        parse_box(words)
+
+
+@pytest.mark.parametrize("box", [(-1, 0, 5, 5), (5, 5, 5, 9), (9, 9, 5, 12), (0, 0, 5, 999), (0, 0, float("nan"), 5)])
+def test_boxes_outside_the_picture(box):
+    with pytest.raises(InputError, match="box of 'it'.* upper left"):
+        masks_in_boxes(SCENE, [("it", box)], Filling())

@@ -1,4 +1,4 @@
-"""Training the grey segmenter: windows, spoilt masks, a short overfit, and that a run ends only once."""
+"""Training the segmenters that are told by boxes: windows, spoilt masks, a short overfit, and that a run ends only once."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 import torch
 from clips import ToyWorld
 
-from kinema.evaluate.grey_segmenter import SIDE_PX, SegmenterConfig, SegmenterNet, load_segmenter
+from kinema.extract.box_segmenter import SIDE_PX, SegmenterConfig, SegmenterNet, load_segmenter
 from kinema.evaluate.mask_alignment import mask_iou
 from kinema.extract.instances import box_of_mask
 from kinema.train.loop import LoopConfig
 from kinema.train.perception_data import ClipPool, frames_of_clip
 from kinema.train.segmenter import (
+    TRACK_FRAMES,
     SegmenterTrainConfig,
-    draw_window,
     draw_windows,
     held_out_tracks,
     jittered_box,
@@ -24,9 +24,10 @@ from kinema.train.segmenter import (
     spoil,
     spoilt_mask,
     train_segmenter,
+    windows_of,
 )
 
-SMALL = SegmenterConfig((8, 12, 12, 16))
+SMALL = SegmenterConfig("colour", (8, 12, 12, 16))
 MASK = np.zeros((SIDE_PX, SIDE_PX), bool)
 MASK[30:70, 40:60] = True
 
@@ -58,14 +59,14 @@ def test_spoilt_pictures_repeat():
 
 def test_windows_begin_with_a_box_or_the_mask_of_the_frame_before():
     run = frames_of_clip(ToyWorld().sample(0))[:4]
-    windows = [draw_window(run, np.random.default_rng(seed)) for seed in range(20)]
-    windows = [window for window in windows if window is not None]
+    windows = [window for seed in range(20) for window in windows_of(run, np.random.default_rng(seed), "grey")]
+    assert 20 < len(windows) <= 40
     assert {window.boxed for window in windows} == {False, True}
     for window in windows:
-        assert window.grey.shape == (4, SIDE_PX, SIDE_PX)
+        assert window.seen.shape == (4, 1, SIDE_PX, SIDE_PX)
         assert window.masks.shape == (3, SIDE_PX, SIDE_PX)
         if window.boxed:
-            assert (window.grey[0] == window.grey[1]).all()
+            assert (window.seen[0] == window.seen[1]).all()
             assert set(np.unique(window.hint)) == {0, 1}
 
 
@@ -73,13 +74,13 @@ def test_frames_without_a_thing_give_no_window():
     from dataclasses import replace
 
     run = [replace(f, subject_ids=0 * f.subject_ids) for f in frames_of_clip(ToyWorld().sample(0))[:4]]
-    assert draw_window(run, np.random.default_rng(0)) is None
+    assert windows_of(run, np.random.default_rng(0), "colour") == []
 
 
 def test_a_short_training_learns_to_fill_boxes():
     torch.manual_seed(0)
     net = SegmenterNet(SMALL)
-    config = SegmenterTrainConfig(Path(), batch=4, window=2)
+    config = SegmenterTrainConfig(Path(), batch=4, window=2, model=SMALL)
     pool = ClipPool(ToyWorld(), 4, 1, frames=8)
     optimizer, losses = torch.optim.AdamW(net.parameters(), lr=5e-3), []
     for step in range(30):
@@ -111,8 +112,28 @@ def test_training_writes_weights_that_load_and_finishes_only_once(tmp_path):
     assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 2
 
 
+def test_the_pool_of_a_training_changes_by_its_new_clips(tmp_path, monkeypatch):
+    """Not by a whole pool, as it did where the length of clips was taken for the number of lanes."""
+    world = Counting()
+    loop = LoopConfig(steps=4, checkpoint_every=4)
+    config = SegmenterTrainConfig(
+        tmp_path, batch=2, window=2, pool=3, validation_clips=1, made_share=0.0, model=SMALL, loop=loop
+    )
+    train_segmenter(config, (world, ToyWorld()))
+    assert sorted(world.asked) == [(number, TRACK_FRAMES) for number in range(6)]
+
+
+class Counting(ToyWorld):
+    def __init__(self):
+        self.asked = []
+
+    def sample(self, seed, frames=16):
+        self.asked.append((seed, frames))
+        return super().sample(seed, frames)
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_windows_of_a_step_depend_on_the_step_alone(count):
-    config = SegmenterTrainConfig(Path(), batch=3, window=2)
-    first, second = ([w.grey for w in draw_windows(ClipPool(ToyWorld(), 4, 1, frames=8), config, count)] for _ in "ab")
+    config = SegmenterTrainConfig(Path(), batch=3, window=2, model=SMALL)
+    first, second = ([w.seen for w in draw_windows(ClipPool(ToyWorld(), 4, 1, frames=8), config, count)] for _ in "ab")
     assert all((a == b).all() for a, b in zip(first, second, strict=True))

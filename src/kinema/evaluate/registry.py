@@ -99,10 +99,16 @@ def _mask_alignment(video: UInt8[np.ndarray, "T H W 3"], masks: Bool[np.ndarray,
     return _alignment(video, masks, PerceptionTracker())
 
 
-def _mask_alignment_grey(video: UInt8[np.ndarray, "T H W 3"], masks: Bool[np.ndarray, "T N H2 W2"]) -> float:
-    from kinema.evaluate.grey_segmenter import shipped_segmenter
+def _mask_alignment_colour(video: UInt8[np.ndarray, "T H W 3"], masks: Bool[np.ndarray, "T N H2 W2"]) -> float:
+    from kinema.extract.box_segmenter import shipped_segmenter
 
-    return _alignment(video, masks, shipped_segmenter())
+    return _alignment(video, masks, shipped_segmenter("colour"))
+
+
+def _mask_alignment_grey(video: UInt8[np.ndarray, "T H W 3"], masks: Bool[np.ndarray, "T N H2 W2"]) -> float:
+    from kinema.extract.box_segmenter import shipped_segmenter
+
+    return _alignment(video, masks, shipped_segmenter("grey"))
 
 
 def _alignment(video: np.ndarray, masks: np.ndarray, tracker: Tracker) -> float:
@@ -194,6 +200,9 @@ METRICS: dict[str, Metric] = {
     ),
     "mask_alignment": Metric(
         _mask_alignment, "", "higher", "MVideo, equation 3, mini-perception for SAM 2", 30, ("video", "masks")
+    ),
+    "mask_alignment_colour": Metric(
+        _mask_alignment_colour, "", "higher", "MVideo, equation 3, a segmenter told by boxes", 30, ("video", "masks")
     ),
     "mask_alignment_grey": Metric(
         _mask_alignment_grey, "", "higher", "MVideo, equation 3, a segmenter without colour", 30, ("video", "masks")

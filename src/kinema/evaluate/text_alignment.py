@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from kinema.checkpoints import ASSETS, read_weights, write_weights
 from kinema.errors import InputError
-from kinema.evaluate.grey_segmenter import Residual
+from kinema.extract.box_segmenter import Residual
 from kinema.extract.optical_flow import to_grey
 from kinema.reinforce.cogvideox import TokenPrompts
 

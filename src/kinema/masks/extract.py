@@ -1,6 +1,6 @@
-"""Masks of a thing in a video, from a noun (MVideo, section 3.2): a box in the first frame, then a mask a frame.
+"""Masks of a thing in a video, from a noun or a box (MVideo, section 3.2): a box in the first frame, then a mask a frame.
 
-Input: a video and "a tiger". Output: a `MaskSequence`. Detector and segmenter stand behind the protocols of
+Input: a video and "a tiger", or where it is at first. Output: a `MaskSequence`. Detector and segmenter stand behind the protocols of
 `kinema.extract`: the shipped mini-perception knows people, animals and objects; one that is asked in words
 (GroundingDINO, SAM 2) labels what it finds with the noun, which is then taken by its label.
 """
@@ -19,7 +19,7 @@ from kinema.extract.keypoints import Keypoints
 from kinema.extract.nouns import NOUNS, known_category, without_article, words_of
 from kinema.extract.observation import SubjectCategory
 from kinema.extract.observe import Sight, follow
-from kinema.extract.segmentation import Segmenter
+from kinema.extract.segmentation import Segmenter, VideoSegmenter
 from kinema.masks.parameters import nearest
 from kinema.types import MaskSequence, Video
 
@@ -56,6 +56,45 @@ def extract_masks(video: Video, noun: str | Sequence[str], perception: Seeing | 
         for sight in chain:
             masks[sight.frame, n] = sight.mask
     return MaskSequence(masks, tuple(without_article(one) for one in nouns), video.fps)
+
+
+def masks_in_boxes(
+    video: Video, boxes: Sequence[tuple[str, Sequence[float]]], segmenter: VideoSegmenter | None = None
+) -> MaskSequence:
+    """Follow what is in boxes of the first frame, whatever it is: one mask a box, in their order.
+
+    boxes      what each holds, in words, and x0 y0 x1 y1 in pixels of the video, right and lower edges outside
+    segmenter  None: the shipped `BoxSegmenter`
+    Raises InputError for a box that holds no pixel of the picture.
+    """
+    height, width = video.frames.shape[1:3]
+    for label, (x0, y0, x1, y1) in boxes:
+        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+            said = f"{x0:g},{y0:g} {x1:g},{y1:g}"
+            within = f"two corners within 0,0 {width},{height}, the upper left one first"
+            raise InputError(f"the box of {label!r}", f"is {said}", within)
+    corners = np.array([box for _, box in boxes], np.float32)
+    if segmenter is None:
+        from kinema.extract.box_segmenter import shipped_segmenter
+
+        masks = shipped_segmenter("colour").track(video.frames, corners)
+    else:
+        track = segmenter.track()
+        rows = [track.step(frame, dict(enumerate(corners)) if t == 0 else None) for t, frame in enumerate(video.frames)]
+        masks = np.stack([[row[n].mask for n in range(len(boxes))] for row in rows])
+    return MaskSequence(masks, tuple(without_article(label) for label, _ in boxes), video.fps)
+
+
+def parse_box(words: Sequence[str]) -> tuple[str, tuple[float, float, float, float]]:
+    """ "a lantern", "40,60", "90,130" -> its label and corners. Raises InputError."""
+    label, *corners = words
+    try:
+        (x0, y0), (x1, y1) = ([float(number) for number in corner.split(",")] for corner in corners)
+    except ValueError as error:
+        raise InputError(
+            "--box", f"is {' '.join(words)!r}", "a name and two corners in pixels, as in: lantern 40,60 90,130"
+        ) from error
+    return label, (x0, y0, x1, y1)
 
 
 def category_of(noun: str) -> SubjectCategory:

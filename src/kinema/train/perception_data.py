@@ -143,7 +143,7 @@ class Pool(ABC, Generic[T]):
     size: int
     new: int
     first: int = 0
-    lanes: int = 1
+    lanes: int = field(default=1, kw_only=True)
     made: dict[int, T] = field(default_factory=dict, init=False)
     lock: Lock = field(default_factory=Lock, init=False, repr=False)
 

@@ -1,6 +1,6 @@
-"""Train the grey segmenter that judges videos, on tracks of the procedural world.
+"""Train a segmenter that judges videos, on tracks of the procedural world.
 
-kinema train segmenter --capture cmu_train.npz --run runs/segmenter
+kinema train segmenter --model.sees grey --capture cmu_train.npz --run runs/segmenter
 
 It sees a few frames in a row, starts from a box or a spoilt mask, and then from its own masks, as it will when it judges;
 so it learns to mend its own mistakes.
@@ -13,6 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -21,24 +22,29 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor, nn
 
-from kinema.evaluate.grey_segmenter import (
+from kinema.extract.box_segmenter import (
     SIDE_PX,
-    GreySegmenter,
+    BoxSegmenter,
     SegmenterConfig,
     SegmenterNet,
-    even_contrast,
+    Sees,
     filled_boxes,
     save_segmenter,
+    what_is_seen,
 )
 from kinema.evaluate.mask_alignment import mask_alignment, masks_of_ids
 from kinema.extract.instances import box_of_mask
+from kinema.precision import pick_precision
 from kinema.train.card import of_world, write_card
 from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, train
+from kinema.train.made_looks import MadeLooks
 from kinema.train.perception_data import ClipPool, ClipSource, Frame, spoil_looks
 from kinema.types import MaskSequence
 
 TRACK_FRAMES = 17
 """Of the clips that the segmenter learns from and is judged by: 2 s."""
+MOST_THINGS = 2
+"""Of a few frames; to make and to spoil these takes longer than to learn from them."""
 LEAST_PIXELS = 40
 """A thing of fewer pixels in the first frame of a window is not learnt from."""
 BOX_SHARE, JITTER = 0.5, 0.06
@@ -51,7 +57,7 @@ OVERLAP_WEIGHT = 1.0
 
 @dataclass(frozen=True)
 class SegmenterTrainConfig:
-    """Train the grey segmenter. Run the same command again to go on after a stop."""
+    """Train a segmenter that is told by boxes what to look at. Run the same command again to go on after a stop."""
 
     run: Path
     """Folder for checkpoints and the log."""
@@ -64,9 +70,11 @@ class SegmenterTrainConfig:
     validation_photographs: Path | None = None
     """Other photographs for them."""
     validation_clips: int = 24
+    made_share: float = 0.4
+    """How many of the clips look as if mini-cogvideox had made them: through its autoencoder, with noise on the latents."""
     out: Path | None = None
     """Where to write the finished weights (safetensors)."""
-    batch: int = 6
+    batch: int = 16
     """Windows a step."""
     window: int = 3
     """Frames of a window."""
@@ -76,50 +84,51 @@ class SegmenterTrainConfig:
     """Clips that are made a step."""
     threads: int = 0
     """CPU threads; 0 leaves torch's choice."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the convolutions; auto takes bfloat16 on a CPU that has instructions for it."""
     model: SegmenterConfig = field(default_factory=SegmenterConfig)
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=3000, learning_rate=2e-3, decay=0.7, ema=0.998))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=3000, learning_rate=2e-3, decay=0.9, ema=0.998))
 
 
 @dataclass(frozen=True)
 class Window:
     """W frames in a row of one thing, as the network sees them, and what it starts from.
 
-    grey   W + 1: the first is the frame before the window, or the first of the window again where it starts from a box
+    seen   W + 1: the first is the frame before the window, or the first of the window again where it starts from a box
     """
 
-    grey: Float32[np.ndarray, "W1 S S"]
+    seen: Float32[np.ndarray, "W1 C S S"]
     masks: Bool[np.ndarray, "W S S"]
     hint: Float32[np.ndarray, "S S"]
     boxed: bool
 
 
-def draw_window(run: Sequence[Frame], rng: np.random.Generator) -> Window | None:
-    """W + 1 frames -> a window of one of their things, moved and spoilt; None where they show none."""
+def windows_of(run: Sequence[Frame], rng: np.random.Generator, sees: Sees) -> list[Window]:
+    """W + 1 frames -> windows of some of their things, moved and spoilt; none where they show none."""
     ids, counts = np.unique(run[1].subject_ids, return_counts=True)
     large = ids[(ids > 0) & (counts >= LEAST_PIXELS)]
     if not len(large):
-        return None
-    matrix = _placement(rng)
-    thing, seed = rng.choice(large), int(rng.integers(1 << 31))
+        return []
+    matrix, colours = _placement(rng), rng.permutation(3)
+    seed = int(rng.integers(1 << 31))
     flags = (rng.random() < 0.3) * np.arange(len(run))
-    pictures = np.stack(
-        [
-            spoil(
-                cv2.warpAffine(f.picture, matrix, (SIDE_PX, SIDE_PX), borderMode=cv2.BORDER_REFLECT_101), seed + int(k)
-            )
-            for f, k in zip(run, flags, strict=True)
-        ]
-    )
-    own = [(f.subject_ids == thing).astype(np.uint8) for f in run]
-    masks = np.stack([cv2.warpAffine(m, matrix, (SIDE_PX, SIDE_PX), flags=cv2.INTER_NEAREST) > 0 for m in own])
-    if not masks[1].any():
-        return None
-    boxed = bool(rng.random() < BOX_SHARE) or not masks[0].any()
-    hint = jittered_box(masks[1], rng) if boxed else spoilt_mask(masks[0], rng)
-    grey = even_contrast(pictures)
-    if boxed:
-        grey[0] = grey[1]
-    return Window(grey, masks[1:], hint, boxed)
+    moved = [
+        cv2.warpAffine(f.picture, matrix, (SIDE_PX, SIDE_PX), borderMode=cv2.BORDER_REFLECT_101)[..., colours]
+        for f in run
+    ]
+    pictures = np.stack([spoil(picture, seed + int(k)) for picture, k in zip(moved, flags, strict=True)])
+    seen = what_is_seen(pictures, sees)
+    ids = [cv2.warpAffine(f.subject_ids, matrix, (SIDE_PX, SIDE_PX), flags=cv2.INTER_NEAREST) for f in run]
+    windows = []
+    for thing in rng.permutation(large)[:MOST_THINGS]:
+        masks = np.stack([own == thing for own in ids])
+        if not masks[1].any():
+            continue
+        boxed = bool(rng.random() < BOX_SHARE) or not masks[0].any()
+        hint = jittered_box(masks[1], rng) if boxed else spoilt_mask(masks[0], rng)
+        given = np.concatenate([seen[1:2], seen[1:]]) if boxed else seen
+        windows.append(Window(given, masks[1:], hint, boxed))
+    return windows
 
 
 def _placement(rng: np.random.Generator) -> np.ndarray:
@@ -135,7 +144,7 @@ def _placement(rng: np.random.Generator) -> np.ndarray:
 def spoil(picture: UInt8[np.ndarray, "S S 3"], seed: int) -> UInt8[np.ndarray, "S S 3"]:
     """Other light and noise as mini-perception learns from, then often soft or oversharp, as generated frames are."""
     rng = np.random.default_rng(seed)
-    spoilt = spoil_looks(np.ascontiguousarray(picture[..., rng.permutation(3)]), rng)
+    spoilt = spoil_looks(np.ascontiguousarray(picture), rng)
     how = rng.random()
     if how < 0.35:
         return cv2.GaussianBlur(spoilt, (0, 0), rng.uniform(0.5, 2.0))
@@ -174,20 +183,20 @@ def draw_windows(pool: ClipPool, config: SegmenterTrainConfig, step: int) -> lis
     rng = rng_for(config.loop.seed, step)
     windows: list[Window] = []
     while len(windows) < config.batch:
-        runs = pool.draw(step, config.batch - len(windows), config.window + 1, rng)
-        windows += [w for run in runs if (w := draw_window(run, rng)) is not None]
-    return windows
+        runs = pool.draw(step, -(-(config.batch - len(windows)) // MOST_THINGS), config.window + 1, rng)
+        windows += [window for run in runs for window in windows_of(run, rng, config.model.sees)]
+    return windows[: config.batch]
 
 
 def segmenter_loss(net: SegmenterNet, windows: Sequence[Window]) -> Float[Tensor, ""]:
     """Cross-entropy and soft overlap of every frame; from the second on the network starts from its own masks."""
-    grey = torch.from_numpy(np.stack([w.grey for w in windows]))
+    seen = torch.from_numpy(np.stack([w.seen for w in windows]))
     truth = torch.from_numpy(np.stack([w.masks for w in windows])).float()
     hint = torch.from_numpy(np.stack([w.hint for w in windows]))[:, None]
     boxed = torch.tensor([w.boxed for w in windows]).float()
     losses = []
     for t in range(truth.shape[1]):
-        logits = net(grey[:, [t + 1, t]], hint, boxed * (t == 0))
+        logits = net(seen[:, [t + 1, t]], hint, boxed * (t == 0)).float()
         share = logits.sigmoid()
         common, both = (share * truth[:, t]).sum((1, 2)), (share + truth[:, t]).sum((1, 2))
         overlap = (common + 1) / (both - common + 1)
@@ -208,28 +217,36 @@ def train_segmenter(config: SegmenterTrainConfig, worlds: tuple[ClipSource, Clip
     """Train, resume or finish; -> the path of the weights. `worlds`: others than the procedural ones to train and score."""
     from kinema.world.sampler import World
 
-    pick_device("cpu", config.threads)
+    precision = pick_precision(config.precision, pick_device("cpu", config.threads))
     world, other = worlds or (
         World.load(config.capture, config.photographs, "train", wide=True),
         World.load(config.validation, config.validation_photographs, "test", wide=True),
     )
-    pool = ClipPool(world, config.pool, config.new_clips, config.loop.seed * 1_000_000, TRACK_FRAMES)
-    held_out = held_out_tracks(other, config.validation_clips)
+    source, first = MadeLooks(world, config.made_share), config.loop.seed * 1_000_000
+    pool = ClipPool(source, config.pool, config.new_clips, first, frames=TRACK_FRAMES)
+    held_out = {"": held_out_tracks(other, config.validation_clips)}
+    if config.made_share:
+        held_out["made_"] = held_out_tracks(MadeLooks(other, 1.0), config.validation_clips)
     torch.manual_seed(config.loop.seed)
     net = SegmenterNet(config.model).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         assert isinstance(model, SegmenterNet)
-        tracker = GreySegmenter(copy.deepcopy(model))
+        tracker = BoxSegmenter(copy.deepcopy(model))
         return {
-            f"iou_{boxes}": float(np.nanmean([mask_alignment(f, m, tracker, boxes) for f, m in held_out]))
+            f"{looks}iou_{boxes}": float(np.nanmean([mask_alignment(f, m, tracker, boxes) for f, m in tracks]))
+            for looks, tracks in held_out.items()
             for boxes in ("first", "every")
         }
 
     def draw(step: int) -> list[Window]:
         return draw_windows(pool, config, step)
 
-    train(net, lambda windows: segmenter_loss(net, windows), config, config.run, evaluate, draw=draw)
+    def loss(windows: list[Window]) -> Tensor:
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            return segmenter_loss(net, windows)
+
+    train(net, loss, config, config.run, evaluate, draw=draw)
     out = config.out or config.run / "segmenter.safetensors"
     if leads():
         save_segmenter(net, out, {"loop": json.dumps(asdict(config.loop)), "batch": str(config.batch)})

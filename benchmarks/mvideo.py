@@ -34,13 +34,13 @@ from kinema.atomic import atomic_path
 from kinema.errors import InputError
 from kinema.evaluate.bootstrap import bootstrap_interval
 from kinema.evaluate.frechet import frechet_distance
-from kinema.extract.box_segmenter import shipped_segmenter
 from kinema.evaluate.handcrafted_features import clip_features
 from kinema.evaluate.mask_alignment import PerceptionTracker, Tracker, mask_overlaps, masks_of_ids
 from kinema.evaluate.naturalness import Naturalness
 from kinema.evaluate.seams import INVISIBLE_BELOW, Seam
 from kinema.evaluate.text_alignment import chosen_of_ten, shipped_text_judge
 from kinema.evaluate.video_metrics import motion_smoothness
+from kinema.extract.box_segmenter import shipped_segmenter
 from kinema.mvideo import animate, shaped
 from kinema.presets import find_clip_preset
 from kinema.reinforce.cogvideox import CogVideoX

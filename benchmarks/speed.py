@@ -26,10 +26,10 @@ import tyro
 from kinema import revision
 from kinema.evaluate.bootstrap import bootstrap_interval
 from kinema.evaluate.control_metrics import part_miou
-from kinema.extract.box_segmenter import shipped_segmenter
 from kinema.evaluate.mask_alignment import mask_overlaps, masks_of_ids
 from kinema.evaluate.text_alignment import shipped_text_judge
 from kinema.evaluate.video_metrics import dynamic_degree, psnr_db
+from kinema.extract.box_segmenter import shipped_segmenter
 from kinema.extract.mini_perception import steady_perception
 from kinema.presets import Preset, backbone, find_clip_preset, find_preset
 from kinema.reinforce.backbone import Sampling

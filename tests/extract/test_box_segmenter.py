@@ -10,6 +10,7 @@ from clips import moving, texture
 
 from kinema.checkpoints import PMP_WEIGHTS
 from kinema.errors import InputError
+from kinema.evaluate.mask_alignment import Tracker, mask_iou
 from kinema.extract.box_segmenter import (
     SIDE_PX,
     BoxSegmenter,
@@ -21,7 +22,6 @@ from kinema.extract.box_segmenter import (
     shipped_segmenter,
     what_is_seen,
 )
-from kinema.evaluate.mask_alignment import Tracker, mask_iou
 from kinema.extract.optical_flow import to_grey
 
 SMALL = {sees: SegmenterConfig(sees, (8, 8, 8, 8)) for sees in ("grey", "colour")}

@@ -137,5 +137,5 @@ def test_boxes_that_are_none(words):
 
 @pytest.mark.parametrize("box", [(-1, 0, 5, 5), (5, 5, 5, 9), (9, 9, 5, 12), (0, 0, 5, 999), (0, 0, float("nan"), 5)])
 def test_boxes_outside_the_picture(box):
-    with pytest.raises(InputError, match="box of 'it'.* upper left"):
+    with pytest.raises(InputError, match=r"(?s)box of 'it'.* upper left"):
         masks_in_boxes(SCENE, [("it", box)], Filling())

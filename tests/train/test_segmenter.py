@@ -9,8 +9,8 @@ import pytest
 import torch
 from clips import ToyWorld
 
-from kinema.extract.box_segmenter import SIDE_PX, SegmenterConfig, SegmenterNet, load_segmenter
 from kinema.evaluate.mask_alignment import mask_iou
+from kinema.extract.box_segmenter import SIDE_PX, SegmenterConfig, SegmenterNet, load_segmenter
 from kinema.extract.instances import box_of_mask
 from kinema.train.loop import LoopConfig
 from kinema.train.perception_data import ClipPool, frames_of_clip

@@ -1,8 +1,9 @@
-"""Segmenters that are told by a box what to look at: boxes in one frame -> masks in all (after Perazzi et al. 2017, MaskTrack).
+"""Segmenters told by a box what to look at: boxes in one frame -> masks in all (after Perazzi et al. 2017, MaskTrack).
 
-They know no kinds of things: a person's box gives masks of anything (`kinema mask --box`), and a video is judged by whether it
-follows its masks whatever it shows, as SAM 2 does that in the MVideo paper. There are two networks: one sees colours; the
-other sees grey with its local contrast made even, so that colours alone do not decide. Each sees a frame and the one before it, and the mask of the one before, or a filled box.
+They know no kinds of things: a box that a person draws gives masks of anything (`kinema mask --box`), and a video is judged
+by whether it follows its masks whatever it shows, as SAM 2 judges it in the MVideo paper. There are two networks: one sees
+colours; the other sees grey with its local contrast made even, so that colours alone do not decide. Each sees a frame and
+the one before it, and the mask of the one before, or a filled box.
 Weights, training and numbers: `docs/evaluate.md`.
 """
 
@@ -55,7 +56,7 @@ class Residual(nn.Module):
 
 
 class SegmenterNet(nn.Module):
-    """A U-Net: what is seen [B,2,C,H,W] (now, before), hint [B,1,H,W] 0-1 and whether that is a box [B] -> logits [B,H,W]."""
+    """A U-Net: frames [B,2,C,H,W] (now, before), hint [B,1,H,W] 0-1 and whether that is a box [B] -> logits [B,H,W]."""
 
     def __init__(self, config: SegmenterConfig | None = None):
         super().__init__()

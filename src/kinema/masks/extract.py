@@ -1,7 +1,7 @@
 """Masks of a thing in a video, from a noun or a box (MVideo, section 3.2): a box in the first frame, then a mask a frame.
 
-Input: a video and "a tiger", or where it is at first. Output: a `MaskSequence`. Detector and segmenter stand behind the protocols of
-`kinema.extract`: the shipped mini-perception knows people, animals and objects; one that is asked in words
+Input: a video and "a tiger", or where it is at first. Output: a `MaskSequence`. Detector and segmenter stand behind the
+protocols of `kinema.extract`: the shipped mini-perception knows people, animals and objects; one that is asked in words
 (GroundingDINO, SAM 2) labels what it finds with the noun, which is then taken by its label.
 """
 
@@ -59,7 +59,7 @@ def extract_masks(video: Video, noun: str | Sequence[str], perception: Seeing | 
 
 
 def masks_in_boxes(
-    video: Video, boxes: Sequence[tuple[str, Sequence[float]]], segmenter: VideoSegmenter | None = None
+    video: Video, boxes: Sequence[tuple[str, Sequence[float] | np.ndarray]], segmenter: VideoSegmenter | None = None
 ) -> MaskSequence:
     """Follow what is in boxes of the first frame, whatever it is: one mask a box, in their order.
 

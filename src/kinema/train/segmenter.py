@@ -22,17 +22,17 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor, nn
 
+from kinema.evaluate.mask_alignment import mask_alignment, masks_of_ids
 from kinema.extract.box_segmenter import (
     SIDE_PX,
     BoxSegmenter,
+    Sees,
     SegmenterConfig,
     SegmenterNet,
-    Sees,
     filled_boxes,
     save_segmenter,
     what_is_seen,
 )
-from kinema.evaluate.mask_alignment import mask_alignment, masks_of_ids
 from kinema.extract.instances import box_of_mask
 from kinema.precision import pick_precision
 from kinema.train.card import of_world, write_card

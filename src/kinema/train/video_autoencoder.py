@@ -101,12 +101,14 @@ def grown(model: FourFrameAutoencoder, blocks: int) -> FourFrameAutoencoder:
     new = max(0, blocks - config["blocks"])
     if not new:
         return model
-    larger = FourFrameAutoencoder(**{k: v for k, v in config.items() if not k.startswith("_")} | {"blocks": blocks})
+    settings: dict[str, Any] = {k: v for k, v in config.items() if not k.startswith("_")}
+    larger = FourFrameAutoencoder(**(settings | {"blocks": blocks}))
     first, *old, relu, last = model.mend
     added = list(larger.mend)[1 : 1 + new]
     for block in added:
-        nn.init.zeros_(block.layers[-1].weight)
-        nn.init.zeros_(block.layers[-1].bias)
+        for name, value in block.named_parameters():
+            if name.startswith("layers.3."):  # the last one
+                nn.init.zeros_(value)
     larger.mend = nn.Sequential(first, *old, *added, relu, last)
     larger.encoder, larger.unfold, larger.decoder = model.encoder, model.unfold, model.decoder
     return larger

@@ -130,7 +130,7 @@ def test_mask_takes_what_is_in_a_box_under_any_name(folder, capsys):
         (("masks", "lint", "gone"), "does not exist"),
         (("mask", "gone.mp4", "--object", "a man", "--out", "x"), "gone.mp4"),
         (("mask", "run.npz", "--object", "a man", "--out", "x", "--fps", "0"), "above 0"),
-        (("mask", "run.npz", "--out", "x"), "--object and --box are not given"),
+        (("mask", "run.npz", "--out", "x"), "--object and --box: are not given"),
         (("mask", "run.npz", "--out", "x", "--object", "a man", "--box", "it", "1,2", "3,4"), "are both given"),
         (("mask", "run.npz", "--out", "x", "--box", "it", "1,2", "3"), "two corners"),
     ],

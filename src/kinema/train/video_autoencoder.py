@@ -102,7 +102,8 @@ def grown(model: FourFrameAutoencoder, blocks: int) -> FourFrameAutoencoder:
     if not new:
         return model
     settings: dict[str, Any] = {k: v for k, v in config.items() if not k.startswith("_")}
-    larger = FourFrameAutoencoder(**(settings | {"blocks": blocks}))
+    settings["blocks"] = blocks
+    larger = FourFrameAutoencoder(**settings)
     first, *old, relu, last = model.mend
     added = list(larger.mend)[1 : 1 + new]
     for block in added:

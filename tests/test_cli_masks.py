@@ -133,6 +133,11 @@ def test_mask_takes_what_is_in_a_box_under_any_name(folder, capsys):
         (("mask", "run.npz", "--out", "x"), "--object and --box: are not given"),
         (("mask", "run.npz", "--out", "x", "--object", "a man", "--box", "it", "1,2", "3,4"), "are both given"),
         (("mask", "run.npz", "--out", "x", "--box", "it", "1,2", "3"), "two corners"),
+        (("mask", "run.npz", "--out", "x", "--box", "it", "1,2", "3,4", "--perception", "best"), "one of mini, public"),
+        (
+            ("mask", "run.npz", "--out", "x", "--box", "it", "1,2", "3,4", "--perception", "public", "--models", "y"),
+            "sam2",
+        ),
     ],
 )
 def test_mistakes_end_with_status_2_and_a_word_of_help(arguments, words, folder, capsys):

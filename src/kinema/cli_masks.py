@@ -49,7 +49,7 @@ def mask(
         perception: mini, which ships, or public: GroundingDINO and SAM 2 (kinema fetch public)
         models: the folder with the models of public
     """
-    from kinema.extract.subjects import perception_named
+    from kinema.extract.subjects import perception_named, segmenter_named
     from kinema.masks.extract import extract_masks, masks_in_boxes, parse_box
     from kinema.masks.files import write_masks
     from kinema.masks.lint import lint_masks
@@ -65,14 +65,11 @@ def mask(
             'what to look for, as in --object "a tiger", or where it is, as in --box tiger 40,60 90,130',
         )  # fmt: skip
     boxes = [parse_box(words) for words in box]
-    seeing = None if perception == "mini" else perception_named(perception, models, object)
+    segmenter = segmenter_named(perception, models) if box else None
+    seeing = None if box or perception == "mini" else perception_named(perception, models, object)
     clip = read_video(video, fps, None if seconds is None else max(1, round(seconds * fps) + 1))
     with working("looking"):
-        found = (
-            masks_in_boxes(clip, boxes, getattr(seeing, "segmenter", None))
-            if box
-            else extract_masks(clip, object, seeing)
-        )
+        found = masks_in_boxes(clip, boxes, segmenter) if box else extract_masks(clip, object, seeing)
     write_masks(found, out)
     say(f"{out}: {_described(found)}")
     say_findings(lint_masks(found, fps=fps))

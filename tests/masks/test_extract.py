@@ -139,3 +139,8 @@ def test_boxes_that_are_none(words):
 def test_boxes_outside_the_picture(box):
     with pytest.raises(InputError, match=r"(?s)box of 'it'.* upper left"):
         masks_in_boxes(SCENE, [("it", box)], Filling())
+
+
+def test_no_boxes():
+    with pytest.raises(InputError, match="boxes: are none"):
+        masks_in_boxes(SCENE, [])

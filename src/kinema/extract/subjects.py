@@ -20,6 +20,7 @@ from kinema.extract.instances import box_of_mask
 from kinema.extract.nouns import known_category, nouns_of, without_article
 from kinema.extract.observation import Observation, Track
 from kinema.extract.observe import Perception
+from kinema.extract.segmentation import VideoSegmenter
 from kinema.types import MaskSequence, Video
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,7 @@ def perception_named(
 ) -> Perception:
     """ "mini": the shipped network; "public": the four public models in `folder`, which look for the nouns, or for those
     of the prompt. Raises InputError for another name, and where weights are missing."""
-    if name not in PERCEPTIONS:
-        raise InputError("perception", f"is {name!r}", "one of " + ", ".join(PERCEPTIONS))
+    _check_named(name)
     if name == "public":
         from kinema.extract.public_perception import load_public_perception
 
@@ -44,6 +44,26 @@ def perception_named(
     from kinema.extract.mini_perception import shipped_perception
 
     return shipped_perception()
+
+
+def segmenter_named(name: str, folder: str | Path | None = None) -> VideoSegmenter | None:
+    """What follows boxes. "mini": None, for the shipped one; "public": SAM 2, alone of the models in `folder`. Raises
+    InputError as `perception_named`."""
+    _check_named(name)
+    if name == "mini":
+        return None
+    import torch
+
+    from kinema.extract.sam2 import load_sam2
+    from kinema.hub import weights_folder
+
+    models = weights_folder() if folder is None else Path(folder)
+    return load_sam2(models / "sam2", "cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _check_named(name: str) -> None:
+    if name not in PERCEPTIONS:
+        raise InputError("perception", f"is {name!r}", "one of " + ", ".join(PERCEPTIONS))
 
 
 def of_nouns(seen: Observation, nouns: Sequence[str]) -> Observation:

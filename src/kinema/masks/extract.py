@@ -65,8 +65,10 @@ def masks_in_boxes(
 
     boxes      what each holds, in words, and x0 y0 x1 y1 in pixels of the video, right and lower edges outside
     segmenter  None: the shipped `BoxSegmenter`
-    Raises InputError for a box that holds no pixel of the picture.
+    Raises InputError for a box that is not within the picture, and where there is none.
     """
+    if not boxes:
+        raise InputError("boxes", "are none", "where something is in the first frame")
     height, width = video.frames.shape[1:3]
     for label, (x0, y0, x1, y1) in boxes:
         if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):

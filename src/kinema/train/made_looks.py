@@ -1,8 +1,8 @@
 """Clips of the world as a video model would show them: through its autoencoder, with errors in the latents.
 
 Perception also looks at videos that were made, and what an autoencoder does to small things hides much of them: of true
-clips that only went through mini-cogvideox's and back, mini-perception sees parts with a mIoU of 0.40 instead of 0.70. What
-is shown where stays true.
+clips that only went through mini-cogvideox's of 2026-11-26 and back, mini-perception sees parts with a mIoU of 0.40 instead
+of 0.70. What is shown where stays true.
 """
 
 from __future__ import annotations

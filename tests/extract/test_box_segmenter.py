@@ -16,8 +16,8 @@ from kinema.extract.box_segmenter import (
     BoxSegmenter,
     SegmenterConfig,
     SegmenterNet,
-    filled_boxes,
     load_segmenter,
+    part_around,
     save_segmenter,
     shipped_segmenter,
     what_is_seen,
@@ -45,11 +45,37 @@ def test_the_other_one_sees_colours():
     assert (seen + 1) * 127.5 == pytest.approx(video.transpose(0, 3, 1, 2), abs=1e-3)
 
 
-def test_boxes_of_a_picture_of_another_size():
-    filled = filled_boxes(np.array([[0, 10, 20, 20], [-5, 0, 1, 1]], np.float32), (40, 80))
-    assert filled[0].sum() == (20 * SIDE_PX / 80) * (10 * SIDE_PX / 40)
-    assert filled[0, 32, 0] == 1
-    assert filled[1].any()
+@pytest.mark.parametrize(
+    ("box", "rows", "columns"),
+    [
+        ((20, 30, 40, 40), (21, 49), (16, 44)),
+        ((0, 0, 10, 20), (0, 28), (0, 28)),
+        ((85, 60, 95, 70), (44, 60), (74, 90)),
+        ((0, 20, 80, 60), (0, 60), (0, 90)),
+    ],
+)
+def test_what_is_looked_at_is_a_square_around_the_box_within_the_picture(box, rows, columns):
+    found = part_around(np.array(box, np.float32), (60, 90))
+    assert [(s.start, s.stop) for s in found] == [rows, columns]
+
+
+def test_more_is_looked_at_where_a_mask_may_have_moved():
+    box = np.array([40, 40, 60, 60], np.float32)
+    rows, columns = part_around(box, (100, 200), reach=0.3)
+    assert (rows.start, rows.stop, columns.start, columns.stop) == (21, 79, 21, 79)
+
+
+@EACH
+def test_a_small_thing_is_seen_as_a_large_one_is(sees):
+    """A video is one in the middle of a larger one: the same is looked at, and found."""
+    torch.manual_seed(0)
+    tracker = BoxSegmenter(SegmenterNet(SMALL[sees]))
+    large = np.pad(video := moving((1, 0), frames=2, size=96), ((0, 0), (40, 60), (30, 50), (0, 0)))
+    box = np.array([40, 42, 56, 58], np.float32)
+    alone, within = tracker.track(video, box[None]), tracker.track(large, box[None] + np.float32([30, 40, 30, 40]))
+    assert 0 < alone.sum()
+    assert (within[0, 0, 40:-60, 30:-50] == alone[0, 0]).all()
+    assert within[0].sum() == alone[0].sum()
 
 
 @EACH

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 from kinema.errors import InputError
 from kinema.extract.detection import Detector
-from kinema.extract.instances import box_of_mask
+from kinema.extract.instances import box_of_mask, mask_of_box
 from kinema.extract.segmentation import Segmenter
 from kinema.types import MaskSequence
 
@@ -63,7 +63,7 @@ class PerceptionTracker:
         found = self.perception.segment(frames, self.perception.detect(frames))
         masks = np.zeros((len(frames), len(boxes_px), *frames.shape[1:3]), bool)
         for n, box in enumerate(boxes_px):
-            expected = filled(box, frames.shape[1:3])
+            expected = mask_of_box(box, frames.shape[1:3])
             for t, subjects in enumerate(found):
                 candidates = _candidates(subjects, box)
                 if t == 0:
@@ -78,18 +78,10 @@ class PerceptionTracker:
 
 def _candidates(subjects: Bool[np.ndarray, "S H W"], box: Float32[np.ndarray, " 4"]) -> Bool[np.ndarray, "S1 H W"]:
     """Each subject, and all together that lie mostly in the box."""
-    within = filled(box, subjects.shape[1:])
+    within = mask_of_box(box, subjects.shape[1:])
     inside = [(mask & within).sum() > INSIDE * mask.sum() for mask in subjects]
     together = np.any(subjects[np.array(inside, bool)], axis=0)
     return np.concatenate([subjects, together[None]])
-
-
-def filled(box: Float32[np.ndarray, " 4"], image_hw: tuple[int, ...]) -> Bool[np.ndarray, "H W"]:
-    """The pixels of a box x0 y0 x1 y1, right and lower edges outside."""
-    mask = np.zeros(image_hw, bool)
-    x0, y0, x1, y1 = np.rint(np.maximum(box, 0)).astype(int)
-    mask[y0:y1, x0:x1] = True
-    return mask
 
 
 def box_iou(a: Float32[np.ndarray, " 4"], b: Float32[np.ndarray, " 4"]) -> float:

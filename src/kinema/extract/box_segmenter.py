@@ -3,7 +3,8 @@
 They know no kinds of things: a box that a person draws gives masks of anything (`kinema mask --box`), and a video is judged
 by whether it follows its masks whatever it shows, as SAM 2 judges it in the MVideo paper. There are two networks: one sees
 colours; the other sees grey with its local contrast made even, so that colours alone do not decide. Each sees a frame and
-the one before it, and the mask of the one before, or a filled box.
+the one before it, and the mask of the one before, or a filled box; all of it cut out around that, so that small things
+are seen large.
 Weights, training and numbers: `docs/evaluate.md`.
 """
 
@@ -23,11 +24,15 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor, nn
 
 from kinema.checkpoints import ASSETS, read_weights, write_weights
-from kinema.extract.optical_flow import to_grey
+from kinema.extract.instances import box_of_mask, mask_of_box
+from kinema.extract.optical_flow import LEAST_SIDE_PX, to_grey
 
 Sees = Literal["grey", "colour"]
 SIDE_PX = 128
-"""Side of what the networks see; other pictures are stretched to it."""
+"""Side of what the networks see; what is cut out is stretched to it."""
+CONTEXT, REACH = 1.4, 0.3
+"""The side of what is cut out, as a multiple of the longer side of a box or mask; and what is added where a mask is
+followed, which may have moved, as a share of the shorter side of the picture."""
 LOCAL_PX = 10.0
 """Deviation of the Gaussian within which contrast is made even, at `SIDE_PX`."""
 LEAST_CONTRAST = 4.0
@@ -98,38 +103,62 @@ class BoxSegmenter:
         self, frames: UInt8[np.ndarray, "T H W 3"], boxes_px: Float32[np.ndarray, "N 4"]
     ) -> Bool[np.ndarray, "T N H W"]:
         """The first frame's masks from their boxes, each other one's from the masks before it."""
-        seen = torch.from_numpy(what_is_seen(frames, self.net.config.sees))
-        hint = torch.from_numpy(filled_boxes(boxes_px, frames.shape[1:3]))[:, None]
-        height, width = frames.shape[1:3]
-        masks = np.empty((len(frames), len(boxes_px), height, width), bool)
+        shares = np.stack([mask_of_box(box, frames.shape[1:3]) for box in boxes_px]).astype(np.float32)
+        parts = [part_around(box, frames.shape[1:3]) for box in boxes_px]
+        masks = np.empty((len(frames), *shares.shape), bool)
         for t in range(len(frames)):
-            pair = torch.stack([seen[t], seen[max(t - 1, 0)]]).expand(len(hint), -1, -1, -1, -1)
-            hint = self.net(pair, hint, torch.full((len(hint),), float(t == 0))).sigmoid()[:, None]
-            masks[t] = F.interpolate(hint, (height, width), mode="bilinear")[:, 0].numpy() > 0.5
+            pair = frames[[t, max(t - 1, 0)]]
+            seen = np.stack([what_is_seen(pair[:, *part], self.net.config.sees) for part in parts])
+            hints = np.stack([to_side(share[part]) for share, part in zip(shares, parts, strict=True)])[:, None]
+            boxed = torch.full((len(parts),), float(t == 0))
+            found = self.net(torch.from_numpy(seen), torch.from_numpy(hints), boxed).sigmoid().numpy()
+            shares[:] = 0
+            for n, part in enumerate(parts):
+                height, width = shares[n][part].shape
+                shares[n][part] = cv2.resize(found[n], (width, height), interpolation=cv2.INTER_LINEAR)
+            masks[t] = shares > 0.5
+            for n, mask in enumerate(masks[t]):
+                if mask.any():
+                    parts[n] = part_around(box_of_mask(mask), mask.shape, REACH)
         return masks
+
+
+Part = tuple[slice, slice]
+"""Rows and columns of a picture."""
+
+
+def part_around(
+    box_px: Float32[np.ndarray, " 4"], image_hw: tuple[int, ...], reach: float = 0.0, context: float = CONTEXT
+) -> Part:
+    """What is looked at of a picture of H x W: a square around a box x0 y0 x1 y1, or as much of it as there is."""
+    middle, sides = (box_px[:2] + box_px[2:]) / 2, box_px[2:] - box_px[:2]
+    side = max(LEAST_SIDE_PX, round(context * float(max(sides)) + reach * min(image_hw)))
+    part = []
+    for centre, length in ((middle[1], image_hw[0]), (middle[0], image_hw[1])):
+        taken = min(side, length)
+        begin = min(max(round(float(centre) - taken / 2), 0), length - taken)
+        part.append(slice(begin, begin + taken))
+    return part[0], part[1]
+
+
+def to_side(picture: np.ndarray) -> np.ndarray:
+    """[H,W] or [H,W,3] -> `SIDE_PX` a side, without jagged edges."""
+    larger = max(picture.shape[:2]) > SIDE_PX
+    return cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA if larger else cv2.INTER_LINEAR)
 
 
 def what_is_seen(frames: UInt8[np.ndarray, "T H W 3"], sees: Sees) -> Float32[np.ndarray, "T C S S"]:
     """`SIDE_PX` a side: colours in -1..1, or grey with mean 0 and deviation 1 around every pixel, less where it is flat."""
     if sees == "colour":
-        small = np.stack([cv2.resize(frame, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA) for frame in frames])
+        small = np.stack([to_side(frame) for frame in frames])
         return np.ascontiguousarray(small.transpose(0, 3, 1, 2)).astype(np.float32) / 127.5 - 1
     even = np.empty((len(frames), 1, SIDE_PX, SIDE_PX), np.float32)
     for t, grey in enumerate(to_grey(frames)):
-        small = cv2.resize(grey, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
+        small = to_side(grey).astype(np.float32)
         mean = cv2.GaussianBlur(small, (0, 0), LOCAL_PX)
         spread = cv2.GaussianBlur(np.square(small - mean), (0, 0), LOCAL_PX)
         even[t, 0] = (small - mean) / np.sqrt(spread + LEAST_CONTRAST**2)
     return even
-
-
-def filled_boxes(boxes_px: Float32[np.ndarray, "N 4"], image_hw: tuple[int, ...]) -> Float32[np.ndarray, "N S S"]:
-    """Boxes x0 y0 x1 y1 in a picture of H x W, right and lower edges outside -> 1 inside, at `SIDE_PX` a side."""
-    scale = SIDE_PX / np.array([image_hw[1], image_hw[0]] * 2)
-    filled = np.zeros((len(boxes_px), SIDE_PX, SIDE_PX), np.float32)
-    for mask, (x0, y0, x1, y1) in zip(filled, np.rint(boxes_px * scale).astype(int), strict=True):
-        mask[max(y0, 0) : max(y1, y0 + 1), max(x0, 0) : max(x1, x0 + 1)] = 1
-    return filled
 
 
 def save_segmenter(net: SegmenterNet, path: str | Path, provenance: dict[str, str]) -> None:

@@ -123,6 +123,14 @@ def box_of_mask(mask: Bool[np.ndarray, "H W"]) -> Float32[np.ndarray, " 4"]:
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
 
 
+def mask_of_box(box_px: Float32[np.ndarray, " 4"], image_hw: tuple[int, ...]) -> Bool[np.ndarray, "H W"]:
+    """The pixels of a box x0 y0 x1 y1, right and lower edges outside; one at least, if it is in the picture."""
+    mask = np.zeros(image_hw, bool)
+    x0, y0, x1, y1 = np.rint(box_px).astype(int)
+    mask[max(y0, 0) : max(y1, y0 + 1), max(x0, 0) : max(x1, x0 + 1)] = True
+    return mask
+
+
 def find_keypoints(heatmaps: Float32[np.ndarray, "J h w"], category: str, mask: Bool[np.ndarray, "H W"]) -> Keypoints:
     """The highest cell of each joint's heatmap in and just around the mask, refined by a Gaussian's shape."""
     if not KEYPOINTS[category]:

@@ -25,6 +25,7 @@ from kinema.extract.instances import Instance, box_of_mask, find_instances, find
 from kinema.extract.keypoints import Keypoints
 from kinema.extract.perception_net import (
     CATEGORIES,
+    CLASS_TWIN,
     COARSE,
     PART_OF_CLASS,
     PerceptionConfig,
@@ -59,7 +60,8 @@ class Seen:
 class MiniPerception:
     """All four protocols; the pass over the last frames given is remembered, so that four questions cost one.
 
-    steady_frames  parts and masks are averaged along the motion over so many frames before and after each one (`Steadied`)
+    steady_frames  parts and masks are averaged over the picture and its mirror image, and along the motion over so many
+                   frames before and after each one (`Steadied`)
     """
 
     def __init__(self, net: PerceptionNet, steady_frames: int = 0):
@@ -185,7 +187,10 @@ def look(net: PerceptionNet, frames: UInt8[np.ndarray, "T H W 3"], steady_frames
         maps = net(light, len(light))
         own = fit.shrunk(maps.parts) if small else maps.parts
         if steady_frames:
-            shares = own.float().softmax(1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+            other = net(light.flip(-1), len(light)).parts.flip(-1)[:, CLASS_TWIN.tolist()]
+            both = own, fit.shrunk(other) if small else other
+            shares = torch.stack([logits.float().softmax(1) for logits in both]).mean(0)
+            shares = shares.permute(0, 2, 3, 1).contiguous().cpu().numpy()
             classes += [_likeliest(m) for share in shares for m in steady.add(next(shown), share)]
         else:
             classes += [*own.argmax(1).to(torch.uint8).cpu().numpy()]
@@ -244,5 +249,6 @@ def shipped_perception(steady_frames: int = 0) -> MiniPerception:
 
 
 def steady_perception() -> MiniPerception:
-    """The shipped network averaged along the motion: better parts and masks of a finished video, for twice the time."""
+    """The shipped network, with the mirror image and along the motion: better parts and masks of a finished video, for
+    three times the time."""
     return shipped_perception(AWAY_FRAMES)

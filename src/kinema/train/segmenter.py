@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor, nn
 
+from kinema.errors import InputError
 from kinema.evaluate.mask_alignment import mask_alignment, masks_of_ids
 from kinema.extract.box_segmenter import (
     SIDE_PX,
@@ -29,11 +30,13 @@ from kinema.extract.box_segmenter import (
     Sees,
     SegmenterConfig,
     SegmenterNet,
-    filled_boxes,
+    load_segmenter,
+    part_around,
     save_segmenter,
+    to_side,
     what_is_seen,
 )
-from kinema.extract.instances import box_of_mask
+from kinema.extract.instances import box_of_mask, mask_of_box
 from kinema.precision import pick_precision
 from kinema.train.card import of_world, write_card
 from kinema.train.loop import LoopConfig, leads, pick_device, rng_for, train
@@ -49,8 +52,10 @@ LEAST_PIXELS = 40
 """A thing of fewer pixels in the first frame of a window is not learnt from."""
 BOX_SHARE, JITTER = 0.5, 0.06
 """How many windows start from a box; how far its edges are off, as a share of its sides."""
-ZOOM, TURN_RAD, SHIFT = (0.75, 1.5), 0.15, 0.12
-"""How windows are moved: smallest and largest zoom, turn, and shift as a share of the side."""
+ZOOM, TURN_RAD, TURN_SHARE = (0.75, 1.3), 0.15, 0.5
+"""By how much pictures are zoomed and turned, and how many of them."""
+CONTEXT, REACH, SHIFT = (1.1, 1.9), (0.0, 0.4), 0.1
+"""How much is cut out around a thing, as `part_around` has it, and how far off its middle, as a share of its sides."""
 OVERLAP_WEIGHT = 1.0
 """Of the soft overlap beside the cross-entropy."""
 
@@ -74,6 +79,8 @@ class SegmenterTrainConfig:
     """How many of the clips look as if mini-cogvideox had made them: through its autoencoder, with noise on the latents."""
     out: Path | None = None
     """Where to write the finished weights (safetensors)."""
+    start: Path | None = None
+    """Weights to start from instead of random ones."""
     batch: int = 16
     """Windows a step."""
     window: int = 3
@@ -104,41 +111,46 @@ class Window:
 
 
 def windows_of(run: Sequence[Frame], rng: np.random.Generator, sees: Sees) -> list[Window]:
-    """W + 1 frames -> windows of some of their things, moved and spoilt; none where they show none."""
+    """W + 1 frames -> windows of some of their things, moved, spoilt and cut out; none where they show none."""
     ids, counts = np.unique(run[1].subject_ids, return_counts=True)
     large = ids[(ids > 0) & (counts >= LEAST_PIXELS)]
     if not len(large):
         return []
-    matrix, colours = _placement(rng), rng.permutation(3)
+    size = run[0].subject_ids.shape[::-1]
+    matrix, colours = _placement(size, rng), rng.permutation(3)
     seed = int(rng.integers(1 << 31))
     flags = (rng.random() < 0.3) * np.arange(len(run))
-    moved = [
-        cv2.warpAffine(f.picture, matrix, (SIDE_PX, SIDE_PX), borderMode=cv2.BORDER_REFLECT_101)[..., colours]
-        for f in run
-    ]
+    moved = [cv2.warpAffine(f.picture, matrix, size, borderMode=cv2.BORDER_REFLECT_101)[..., colours] for f in run]
     pictures = np.stack([spoil(picture, seed + int(k)) for picture, k in zip(moved, flags, strict=True)])
-    seen = what_is_seen(pictures, sees)
-    ids = [cv2.warpAffine(f.subject_ids, matrix, (SIDE_PX, SIDE_PX), flags=cv2.INTER_NEAREST) for f in run]
+    ids = np.stack([cv2.warpAffine(f.subject_ids, matrix, size, flags=cv2.INTER_NEAREST) for f in run])
     windows = []
     for thing in rng.permutation(large)[:MOST_THINGS]:
-        masks = np.stack([own == thing for own in ids])
+        masks = ids == thing
         if not masks[1].any():
             continue
         boxed = bool(rng.random() < BOX_SHARE) or not masks[0].any()
+        box = box_of_mask(masks[1 if boxed else 0])
+        off = np.tile(rng.uniform(-SHIFT, SHIFT, 2) * (box[2:] - box[:2]), 2).astype(np.float32)
+        part = part_around(box + off, size[::-1], rng.uniform(*REACH), rng.uniform(*CONTEXT))
+        seen = what_is_seen(pictures[:, *part], sees)
+        masks = np.stack([to_side(mask[part].astype(np.float32)) >= 0.5 for mask in masks])
+        if not masks[1 if boxed else 0].any():
+            continue
         hint = jittered_box(masks[1], rng) if boxed else spoilt_mask(masks[0], rng)
         given = np.concatenate([seen[1:2], seen[1:]]) if boxed else seen
         windows.append(Window(given, masks[1:], hint, boxed))
     return windows
 
 
-def _placement(rng: np.random.Generator) -> np.ndarray:
-    """2x3: mirror half of the windows; zoom, turn and shift all."""
-    zoom, turn = np.exp(rng.uniform(*np.log(ZOOM))), rng.uniform(-TURN_RAD, TURN_RAD)
-    linear = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+def _placement(size: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """2x3, of pictures of W x H: mirror half of them; zoom and turn some."""
+    linear = np.eye(2)
+    if rng.random() < TURN_SHARE:
+        zoom, turn = np.exp(rng.uniform(*np.log(ZOOM))), rng.uniform(-TURN_RAD, TURN_RAD)
+        linear = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     linear[:, 0] *= rng.choice((-1, 1))
-    middle = np.full(2, (SIDE_PX - 1) / 2)
-    shift = middle - linear @ middle + rng.uniform(-SHIFT, SHIFT, 2) * SIDE_PX
-    return np.column_stack([linear, shift])
+    middle = (np.array(size) - 1) / 2
+    return np.column_stack([linear, middle - linear @ middle])
 
 
 def spoil(picture: UInt8[np.ndarray, "S S 3"], seed: int) -> UInt8[np.ndarray, "S S 3"]:
@@ -158,7 +170,7 @@ def jittered_box(mask: Bool[np.ndarray, "S S"], rng: np.random.Generator) -> Flo
     box = box_of_mask(mask)
     sides = np.tile(box[2:] - box[:2], 2)
     moved = box + rng.uniform(-JITTER, JITTER, 4) * sides * (rng.random() < 0.5)
-    return filled_boxes(moved[None].astype(np.float32), mask.shape)[0]
+    return mask_of_box(moved.astype(np.float32), mask.shape).astype(np.float32)
 
 
 def spoilt_mask(mask: Bool[np.ndarray, "S S"], rng: np.random.Generator) -> Float32[np.ndarray, "S S"]:
@@ -228,7 +240,10 @@ def train_segmenter(config: SegmenterTrainConfig, worlds: tuple[ClipSource, Clip
     if config.made_share:
         held_out["made_"] = held_out_tracks(MadeLooks(other, 1.0), config.validation_clips)
     torch.manual_seed(config.loop.seed)
-    net = SegmenterNet(config.model).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    net = load_segmenter(config.start).requires_grad_(True) if config.start else SegmenterNet(config.model)
+    if net.config != config.model:
+        raise InputError(config.start, "is a network of other sizes than --model's", str(config.model))
+    net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         assert isinstance(model, SegmenterNet)

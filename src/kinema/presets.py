@@ -348,6 +348,7 @@ CLIP_PRESETS: dict[str, ClipPreset] = {
             guidance=8.0,
             guide_all=True,
             guide_masks=20.0,
+            guide_away=0.4,
             guidance_rescale=0.85,
             context=3,
             fade=16,

@@ -272,6 +272,29 @@ def test_masks_may_be_guided_by_a_scale_of_their_own():
     assert torch.equal(predicted(None, guide_masks=9.0), predicted(None))
 
 
+def test_away_from_masks_their_guidance_may_be_weaker():
+    model = tiny_model()
+    torch.nn.init.normal_(model.network.mask.weight)
+    model.clip = ClipSettings(13, (64, 64), (16, 16), guidance=4.0, guide_all=True, guide_masks=9.0, guide_away=0.25)
+    masks = np.zeros((9, 2, 64, 64), bool)
+    masks[0, 0, 20:22, 10:12] = masks[3, 1, 60:, 60:] = True
+    strength = model.masks_guide(MaskSequence(masks, ("a dog", "a cat"), 8.0))
+    assert strength.shape == (4, 1, 8, 8)
+    expected = torch.full((4, 8, 8), 0.25)
+    expected[0, 1:4, :3] = expected[1, 6:, 6:] = expected[3] = (
+        1  # within 8 px; the masks end before the last latent frame
+    )
+    assert torch.equal(strength[:, 0], expected)
+
+    latents, text, time = torch.randn(1, 4, CHANNELS, 8, 8), model.text_encoder.encode(["", "a dog"]), torch.tensor(500)
+    seen = torch.randn(1, 4, CHANNELS, 8, 8)
+    whole = model._predict(latents, text, time, seen, None, True)
+    found = model._predict(latents, text, time, seen, None, True, strength[None])
+    near = (strength == 1).expand(-1, CHANNELS, -1, -1)[None]
+    assert torch.equal(found[near], whole[near])
+    assert not torch.isclose(found[~near], whole[~near], atol=1e-5).any()
+
+
 @pytest.mark.parametrize("guide_all", [False, True])
 def test_strong_guidance_is_brought_back_to_the_deviation_of_what_was_predicted(guide_all):
     model = tiny_model()

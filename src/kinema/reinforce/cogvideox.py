@@ -17,6 +17,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
@@ -43,6 +44,8 @@ COLOURS = np.array(
     np.uint8,
 )
 """RGB of the first, second, ... thing of a mask sequence, on black. Fixed: trained adapters depend on it."""
+NEAR = 1 / 8
+"""Of the shorter side: what is no further from a mask than that is near it."""
 SHAPE_TOLERANCE = 0.02
 """Relative difference of two aspect ratios up to which masks are only scaled."""
 
@@ -58,6 +61,7 @@ class ClipSettings:
     guide_all   whether it is against no masks and nothing before too, so that it strengthens them as it does the text
     guide_masks  with `guide_all`, the masks' own scale: the prompt is guided against nothing at all, and the masks against
                 the prompt without them, in three forwards a step (Brooks et al. 2023, equation 3); None: one for all
+    guide_away  how much of that is left away from all masks, 0 to 1: there it strengthens nothing that was asked
     guidance_rescale  how far the deviation of what is guided is brought back to that of what was predicted, 0 to 1
                 (Lin et al. 2024, section 3.4): strong guidance makes colours too strong
     context     latent frames of the clip before that are decoded along, for an autoencoder that looks at both sides of a
@@ -75,6 +79,7 @@ class ClipSettings:
     guidance: float = 6.0
     guide_all: bool = False
     guide_masks: float | None = None
+    guide_away: float = 1.0
     guidance_rescale: float = 0.0
     context: int = 0
     fade: int = 0
@@ -109,8 +114,9 @@ class CogVideoX:
             raise InputError("fade", f"is {clip.fade}", "0 or more")
         if clip.guide_masks is not None and not clip.guide_all:
             raise InputError("guide_masks", f"is {clip.guide_masks:g}", "no scale of its own", "guide_all=True")
-        if not 0 <= clip.guidance_rescale <= 1:
-            raise InputError("guidance_rescale", f"is {clip.guidance_rescale:g}", "0 to 1")
+        for name in ("guide_away", "guidance_rescale"):
+            if not 0 <= getattr(clip, name) <= 1:
+                raise InputError(name, f"is {getattr(clip, name):g}", "0 to 1")
         for name, size in (("size", clip.size), ("small size", clip.small_size)):
             if min(size) < step or size[0] % step or size[1] % step:
                 raise InputError(name, f"is {size[0]}x{size[1]}", f"multiples of {step}")
@@ -161,6 +167,16 @@ class CogVideoX:
         latents[(count - 1) // self.temporal_step + 1 :] = 0
         return latents
 
+    def masks_guide(self, masks: MaskSequence) -> Float[Tensor, "F 1 h w"]:
+        """Where the masks' guidance counts how much: 1 near them and where they have ended, `guide_away` elsewhere."""
+        width, height = (side // self.spatial_step for side in self.clip.size)
+        near = torch.ones(self.clip.frames, 1, height, width)
+        shown = torch.from_numpy(masks.masks[: len(near)].any(1)).float()[:, None]
+        reach = round(NEAR * min(width, height))
+        near[: len(shown)] = F.max_pool2d(F.adaptive_max_pool2d(shown, (height, width)), 2 * reach + 1, 1, reach)
+        later = near[1:].reshape(-1, self.temporal_step, 1, height, width).amax(1)
+        return self.clip.guide_away + (1 - self.clip.guide_away) * torch.cat([near[:1], later])
+
     def encode_before(self, frames: UInt8[np.ndarray, "T H W 3"]) -> Before:
         """What the next clip sees of this one: its last frame, and all of it, smaller (section 3.3)."""
         small = np.stack([cv2.resize(f, self.clip.small_size, interpolation=cv2.INTER_AREA) for f in frames])
@@ -183,7 +199,8 @@ class CogVideoX:
         """
         seen = None if masks is None else self.encode_masks(masks)[None]
         earlier = None if before is None else self.encode_before(before)
-        latents = self.sample(prompt, seed, seen, earlier, progress)
+        strength = None if masks is None else self.masks_guide(masks)[None]
+        latents = self.sample(prompt, seed, seen, earlier, progress, strength)
         if before is None or not self.clip.context:
             return self.decode(latents)
         # The first latent frame of a clip is the last moment of the one before.
@@ -198,8 +215,12 @@ class CogVideoX:
         masks: Float[Tensor, "1 F C h w"] | None = None,
         before: Before | None = None,
         progress: Callable[[int, int], None] | None = None,
+        strength: Float[Tensor, "1 F 1 h w"] | None = None,
     ) -> Float[Tensor, "F C h w"]:
-        """Latents of one clip: what `CogVideoXPipeline` does, with masks and what came before."""
+        """Latents of one clip: what `CogVideoXPipeline` does, with masks and what came before.
+
+        strength  of the masks' guidance, a factor (`masks_guide`); None: 1
+        """
         from diffusers.schedulers.scheduling_dpm_cogvideox import CogVideoXDPMScheduler
         from diffusers.utils.torch_utils import randn_tensor
 
@@ -214,6 +235,8 @@ class CogVideoX:
         if before is not None:
             earlier = (v.to(weight).expand(batch, -1, -1, -1, -1) for v in (before.last_frame, before.clip))
             before = Before(*earlier)
+        if strength is not None:
+            strength = strength.to(weight.device)
         generator = torch.Generator().manual_seed(seed)
         width, height = (side // self.spatial_step for side in clip.size)
         channels = self.network.base.config.out_channels
@@ -225,7 +248,7 @@ class CogVideoX:
         with self._sped_up():
             for number, time in enumerate(scheduler.timesteps):
                 guides = guided and clip.speed.guides_at(noise_of(scheduler, time))
-                found = self._predict(latents, text, time, masks, before, guides)
+                found = self._predict(latents, text, time, masks, before, guides, strength)
                 step = (found, guess, time, last_time, latents) if looks_back else (found, time, latents)
                 latents, guess = scheduler.step(*step, generator=generator, return_dict=False)
                 latents, last_time = latents.to(weight.dtype), time
@@ -234,7 +257,14 @@ class CogVideoX:
         return latents[0]
 
     def _predict(
-        self, latents: Tensor, text: Tensor, time: Tensor, masks: Tensor | None, before: Before | None, guides: bool
+        self,
+        latents: Tensor,
+        text: Tensor,
+        time: Tensor,
+        masks: Tensor | None,
+        before: Before | None,
+        guides: bool,
+        strength: Tensor | None = None,
     ) -> Tensor:
         """v of one step, guided or not; `text` [2,L,E] is the empty prompt and the prompt, or [1,L,E] the prompt alone.
 
@@ -261,7 +291,8 @@ class CogVideoX:
         else:
             with network.base.cache_context("cond, no masks"):
                 plain = network(latents, text[-1:], times, None, before).float()
-            guided = free + clip.guidance * (plain - free) + clip.guide_masks * (asked - plain)
+            led = asked - plain if strength is None else strength * (asked - plain)
+            guided = free + clip.guidance * (plain - free) + clip.guide_masks * led
         if not clip.guidance_rescale:
             return guided
         return guided.lerp(guided * (asked.std() / guided.std()), clip.guidance_rescale)

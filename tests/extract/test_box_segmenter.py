@@ -73,7 +73,7 @@ def test_a_small_thing_is_seen_as_a_large_one_is(sees):
     large = np.pad(video := moving((1, 0), frames=2, size=96), ((0, 0), (40, 60), (30, 50), (0, 0)))
     box = np.array([40, 42, 56, 58], np.float32)
     alone, within = tracker.track(video, box[None]), tracker.track(large, box[None] + np.float32([30, 40, 30, 40]))
-    assert 0 < alone.sum()
+    assert alone.sum() > 0
     assert (within[0, 0, 40:-60, 30:-50] == alone[0, 0]).all()
     assert within[0].sum() == alone[0].sum()
 

@@ -54,11 +54,8 @@ BOX_SHARE, JITTER = 0.5, 0.06
 """How many windows start from a box; how far its edges are off, as a share of its sides."""
 ZOOM, TURN_RAD, TURN_SHARE = (0.75, 1.3), 0.15, 0.5
 """By how much pictures are zoomed and turned, and how many of them."""
-CONTEXT, REACH, SHIFT = (1.1, 1.9), (0.0, 0.8), 0.1
+CONTEXT, REACH, SHIFT = (1.1, 1.9), (0.0, 0.4), 0.1
 """How much is cut out around a thing, as `part_around` has it, and how far off its middle, as a share of its sides."""
-LOST = 0.25
-"""How many masks of the frame before lack all that is on one side of a line: of what has just come into the picture, or was
-lost, there was little."""
 OVERLAP_WEIGHT = 1.0
 """Of the soft overlap beside the cross-entropy."""
 
@@ -177,14 +174,8 @@ def jittered_box(mask: Bool[np.ndarray, "S S"], rng: np.random.Generator) -> Flo
 
 
 def spoilt_mask(mask: Bool[np.ndarray, "S S"], rng: np.random.Generator) -> Float32[np.ndarray, "S S"]:
-    """Shifted, grown or shrunk, with blobs put in or taken out, some without all on one side of a line; soft at the edge."""
+    """Shifted, grown or shrunk, with blobs put in or taken out, soft at the edge."""
     spoilt = mask.astype(np.float32)
-    if rng.random() < LOST:
-        rows, columns = np.nonzero(mask)
-        turn, kept = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.9)
-        along = np.cos(turn) * columns + np.sin(turn) * rows
-        lost = along > np.quantile(along, kept)
-        spoilt[rows[lost], columns[lost]] = 0
     reach = int(rng.integers(0, 3))
     if reach:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))

@@ -48,21 +48,21 @@ def test_the_other_one_sees_colours():
 @pytest.mark.parametrize(
     ("box", "rows", "columns"),
     [
-        ((20, 30, 40, 40), (21, 49), (16, 44)),
-        ((0, 0, 10, 20), (0, 28), (0, 28)),
-        ((85, 60, 95, 70), (44, 60), (74, 90)),
-        ((0, 20, 80, 60), (0, 60), (0, 90)),
+        ((20, 30, 40, 40), (10, 60), (5, 55)),
+        ((0, 0, 10, 20), (0, 50), (0, 50)),
+        ((165, 60, 175, 70), (52, 77), (155, 180)),
+        ((0, 20, 80, 60), (0, 120), (0, 180)),
     ],
 )
 def test_what_is_looked_at_is_a_square_around_the_box_within_the_picture(box, rows, columns):
-    found = part_around(np.array(box, np.float32), (60, 90))
+    found = part_around(np.array(box, np.float32), (120, 180))
     assert [(s.start, s.stop) for s in found] == [rows, columns]
 
 
 def test_more_is_looked_at_where_a_mask_may_have_moved():
     box = np.array([40, 40, 60, 60], np.float32)
     rows, columns = part_around(box, (100, 200), reach=0.3)
-    assert (rows.start, rows.stop, columns.start, columns.stop) == (21, 79, 21, 79)
+    assert (rows.start, rows.stop, columns.start, columns.stop) == (10, 90, 10, 90)
 
 
 @EACH

@@ -30,7 +30,7 @@ from kinema.extract.optical_flow import LEAST_SIDE_PX, to_grey
 Sees = Literal["grey", "colour"]
 SIDE_PX = 128
 """Side of what the networks see; what is cut out is stretched to it."""
-CONTEXT, REACH = 1.4, 0.3
+CONTEXT, REACH = 2.5, 0.3
 """The side of what is cut out, as a multiple of the longer side of a box or mask; and what is added where a mask is
 followed, which may have moved, as a share of the shorter side of the picture."""
 LOCAL_PX = 10.0

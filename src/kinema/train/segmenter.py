@@ -54,7 +54,7 @@ BOX_SHARE, JITTER = 0.5, 0.06
 """How many windows start from a box; how far its edges are off, as a share of its sides."""
 ZOOM, TURN_RAD, TURN_SHARE = (0.75, 1.3), 0.15, 0.5
 """By how much pictures are zoomed and turned, and how many of them."""
-CONTEXT, REACH, SHIFT = (1.1, 1.9), (0.0, 0.4), 0.1
+CONTEXT, REACH, SHIFT = (1.2, 3.0), (0.0, 0.4), 0.1
 """How much is cut out around a thing, as `part_around` has it, and how far off its middle, as a share of its sides."""
 OVERLAP_WEIGHT = 1.0
 """Of the soft overlap beside the cross-entropy."""

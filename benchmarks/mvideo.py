@@ -5,10 +5,10 @@ python benchmarks/mvideo.py ... --model FOLDER --adapter FOLDER --adapter-withou
 python benchmarks/mvideo.py ... --out half0.json --share 0/2          (and 1/2 beside it, on another core)
 python benchmarks/mvideo.py --out half0.json half1.json --clips 0     (the tables of both together)
 
-Numbers: `kinema.evaluate`. S_m (equation 3) is seen by mini-perception and by a segmenter without colour, whose own limits
-the row "true video" states; "first" follows things from their boxes in the first frame, "every" has a box a frame, as the
-paper. The captions are the test world's. A stopped run goes on: clips that are in OUT already are not made again. Beside
-OUT.json comes OUT.md.
+Numbers: `kinema.evaluate`. S_m (equation 3) is seen by mini-perception and by the two segmenters that are told by boxes,
+whose own limits the row "true video" states; "first" follows things from their boxes in the first frame, "every" has a box
+a frame, as the paper. The captions are the test world's. A stopped run goes on: clips that are in OUT already are not made
+again. Beside OUT.json comes OUT.md.
 """
 
 from __future__ import annotations

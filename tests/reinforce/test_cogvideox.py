@@ -281,9 +281,8 @@ def test_away_from_masks_their_guidance_may_be_weaker():
     strength = model.masks_guide(MaskSequence(masks, ("a dog", "a cat"), 8.0))
     assert strength.shape == (4, 1, 8, 8)
     expected = torch.full((4, 8, 8), 0.25)
-    expected[0, 1:4, :3] = expected[1, 6:, 6:] = expected[3] = (
-        1  # within 8 px; the masks end before the last latent frame
-    )
+    expected[0, 1:4, :3] = expected[1, 6:, 6:] = 1  # within 8 px
+    expected[3] = 1  # where the masks have ended
     assert torch.equal(strength[:, 0], expected)
 
     latents, text, time = torch.randn(1, 4, CHANNELS, 8, 8), model.text_encoder.encode(["", "a dog"]), torch.tensor(500)
@@ -370,6 +369,8 @@ def test_sizes_that_do_not_fit_are_refused():
         (ClipSettings(9, (32, 32), (16, 16), fade=-1), True, "fade"),
         (ClipSettings(9, (32, 32), (16, 16), guidance_rescale=1.5), True, "guidance_rescale"),
         (ClipSettings(9, (32, 32), (16, 16), guide_masks=9.0), True, "guide_masks"),
+        (ClipSettings(9, (32, 32), (16, 16), guide_away=0.5), True, "guide_away"),
+        (ClipSettings(9, (32, 32), (16, 16), guide_all=True, guide_masks=9.0, guide_away=1.5), True, "0 to 1"),
         (ClipSettings(9, (32, 32), (16, 16), context=2), False, "odd, or 0"),
         (ClipSettings(9, (40, 32), (16, 16)), True, "multiples of 16"),
         (ClipSettings(9, (32, 32), (8, 16)), True, "small size"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from clips import ToyWorld
 
+from kinema.errors import InputError
 from kinema.evaluate.mask_alignment import mask_iou
 from kinema.extract.box_segmenter import SIDE_PX, SegmenterConfig, SegmenterNet, load_segmenter
 from kinema.extract.instances import box_of_mask
@@ -71,8 +73,6 @@ def test_windows_begin_with_a_box_or_the_mask_of_the_frame_before():
 
 
 def test_frames_without_a_thing_give_no_window():
-    from dataclasses import replace
-
     run = [replace(f, subject_ids=0 * f.subject_ids) for f in frames_of_clip(ToyWorld().sample(0))[:4]]
     assert windows_of(run, np.random.default_rng(0), "colour") == []
 
@@ -110,6 +110,21 @@ def test_training_writes_weights_that_load_and_finishes_only_once(tmp_path):
     again = load_segmenter(train_segmenter(config, worlds)).state_dict()
     assert all(torch.equal(value, again[name]) for name, value in net.state_dict().items())
     assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 2
+
+
+def test_training_goes_on_from_weights_of_the_same_sizes(tmp_path):
+    loop = LoopConfig(steps=1, learning_rate=0.0)
+    config = SegmenterTrainConfig(
+        tmp_path / "first", batch=2, window=2, pool=2, validation_clips=1, model=SMALL, loop=loop
+    )
+    worlds = (ToyWorld(), ToyWorld())
+    first = train_segmenter(config, worlds)
+    other = replace(config.loop, seed=1)
+    again = train_segmenter(replace(config, run=tmp_path / "second", start=first, loop=other), worlds)
+    before, after = (load_segmenter(path).state_dict() for path in (first, again))
+    assert all(torch.allclose(value, after[name], atol=1e-3) for name, value in before.items())
+    with pytest.raises(InputError, match="other sizes than --model's"):
+        train_segmenter(replace(config, run=tmp_path / "third", start=first, model=SegmenterConfig()), worlds)
 
 
 def test_the_pool_of_a_training_changes_by_its_new_clips(tmp_path, monkeypatch):

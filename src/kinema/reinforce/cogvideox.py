@@ -61,7 +61,8 @@ class ClipSettings:
     guide_all   whether it is against no masks and nothing before too, so that it strengthens them as it does the text
     guide_masks  with `guide_all`, the masks' own scale: the prompt is guided against nothing at all, and the masks against
                 the prompt without them, in three forwards a step (Brooks et al. 2023, equation 3); None: one for all
-    guide_away  how much of that is left away from all masks, 0 to 1: there it strengthens nothing that was asked
+    guide_away  with `guide_masks`, how much of that is left away from all masks, 0 to 1: there it strengthens nothing that
+                was asked
     guidance_rescale  how far the deviation of what is guided is brought back to that of what was predicted, 0 to 1
                 (Lin et al. 2024, section 3.4): strong guidance makes colours too strong
     context     latent frames of the clip before that are decoded along, for an autoencoder that looks at both sides of a
@@ -114,6 +115,8 @@ class CogVideoX:
             raise InputError("fade", f"is {clip.fade}", "0 or more")
         if clip.guide_masks is not None and not clip.guide_all:
             raise InputError("guide_masks", f"is {clip.guide_masks:g}", "no scale of its own", "guide_all=True")
+        if clip.guide_away != 1 and clip.guide_masks is None:
+            raise InputError("guide_away", f"is {clip.guide_away:g}", "nothing to weaken", "guide_masks with it")
         for name in ("guide_away", "guidance_rescale"):
             if not 0 <= getattr(clip, name) <= 1:
                 raise InputError(name, f"is {getattr(clip, name):g}", "0 to 1")
@@ -199,7 +202,7 @@ class CogVideoX:
         """
         seen = None if masks is None else self.encode_masks(masks)[None]
         earlier = None if before is None else self.encode_before(before)
-        strength = None if masks is None else self.masks_guide(masks)[None]
+        strength = None if masks is None or self.clip.guide_masks is None else self.masks_guide(masks)[None]
         latents = self.sample(prompt, seed, seen, earlier, progress, strength)
         if before is None or not self.clip.context:
             return self.decode(latents)

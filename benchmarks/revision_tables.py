@@ -89,8 +89,9 @@ def sampled(picture: np.ndarray, preset: Preset, condition, start) -> np.ndarray
 
 def carried_by(job: Job) -> Carried:
     """The first frame moved as the true scene moves."""
-    clip, filled = job.clip, find_preset(job.preset).start_filled
-    return carry(frames_of(clip)[0], clip.scene, clip.subject_ids[0], filled=filled)
+    clip, preset = job.clip, find_preset(job.preset)
+    filled, samples = preset.start_filled, preset.start_samples
+    return carry(frames_of(clip)[0], clip.scene, clip.subject_ids[0], filled=filled, samples=samples)
 
 
 def warped_by_true_flow(frames: np.ndarray) -> np.ndarray:

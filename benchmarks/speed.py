@@ -78,7 +78,8 @@ def timed(make: Callable[[], Any]) -> tuple[Any, float]:
 def of_stages(clip: WorldClip, speed: Speed) -> Measured:
     preset, picture = find_preset("mini-svd", speed=speed), clip.video.frames[0]
     condition = scene_condition(clip.scene, picture.shape[:2])
-    carried = carry(picture, clip.scene, clip.subject_ids[0], filled=preset.start_filled)
+    filled, samples = preset.start_filled, preset.start_samples
+    carried = carry(picture, clip.scene, clip.subject_ids[0], filled=filled, samples=samples)
     one, one_s = timed(lambda: sampled(picture, preset, None, None))
     moved, moved_s = timed(lambda: sampled(picture, preset, condition, carried))
     three, three_s = timed(lambda: revision.generate(picture, clip.scene.prompt, seed=SEED, speed=speed))

@@ -43,6 +43,7 @@ class Preset:
     steps           of stage 3 from pure noise
     start_noise, start_steps     of stage 3 from the reposed picture
     start_filled    0-1, how much of the background that it had to fill in is to stay as it was filled
+    start_samples   of a pixel of the reposed picture, along each side; 1: hard edges, as its training clips have
     strength        of motion where none is asked for; None: that of the coarse video
     least_seen      share of the coarse frames in which a subject must be seen well; else it moves as the words say
     guidance        scale of the classifier-free guidance; 1: none
@@ -67,6 +68,7 @@ class Preset:
     start_steps: int
     start: Start = "reposed"
     start_filled: float = 0.0
+    start_samples: int = 2
     strength: float | None = None
     least_seen: float = 0.0
     guidance: float = 1.0
@@ -124,6 +126,7 @@ PRESETS: dict[str, Preset] = {
         start_noise=0.15,
         start_steps=3,
         start_filled=1.0,
+        start_samples=1,
         strength=0.5,
         least_seen=0.75,
         goes_on=False,

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 
 import cv2
 import numpy as np
@@ -35,7 +34,7 @@ BORDER_TRUST = 0.2
 _WALL_BEHIND = 1.2
 """The wall of the background stands this many times as far off as the farthest subject."""
 _MARGIN_SHARE = 1 / 128
-"""So much of the picture's height around a subject is taken from the background too: soft edges, misfit."""
+"""So much of the picture's height around a subject is taken from the background too, where edges are soft."""
 _SAMPLES_AT_ONCE = 1 << 22
 """Surface points of about this many samples are held at a time, so that memory does not grow with the clip."""
 _EMPTY_WALL_M = 10.0
@@ -92,6 +91,7 @@ def carry(
     subject_ids: UInt8[np.ndarray, "height width"] | None = None,
     body: BodyModel | None = None,
     filled: float = 0.0,
+    samples: int = 2,
 ) -> Carried:
     """Move the picture as the scene moves, at the picture's size.
 
@@ -99,6 +99,8 @@ def carry(
     subject_ids  whose each of its pixels is, 1 + index in `scene.subjects`, 0 background; None: as the scene says
     body         for the subjects of its category; the others get the built-in body
     filled       0-1, how well background counts as known that a subject hid, or that lies beyond the border
+    samples      of a pixel, along each side; a single one, its middle, leaves edges as hard as pictures without
+                 antialiasing have them
     Raises InputError where sizes differ, or ids count beyond the subjects.
     """
     height, width = image.shape[:2]
@@ -109,14 +111,12 @@ def carry(
         return _with_first(image, *_background(image.astype(np.float32), shows, cameras, _EMPTY_WALL_M, filled))
     shot = make_shot(scene, cameras, body=body)
     meshes = shot.meshes(slice(0, len(shot)))
-    surfaces = _surfaces(meshes, cameras)
-    opening = next(surfaces)
-    first = _first_frame(image, opening[1], subject_ids)
+    first = _first_frame(image, _surface(meshes, cameras, 2, slice(1)), subject_ids)
     skin = _skin(shot, meshes, first)
     outlines, sheets, rows = _objects(shot, first)
-    plate, known = _background(first.image, _shows_background(first), cameras, _wall_m(meshes, cameras), filled)
+    plate, known = _background(first.image, _shows_background(first, samples > 1), cameras, _wall_m(meshes, cameras), filled)
     frames = np.empty((len(shot), height, width, 3), np.float32)
-    for start, surface in chain([opening], surfaces):
+    for start, surface in _surfaces(meshes, cameras, samples):
         for t in range(start, start + len(surface.face_ids)):
             lit = (_normals(meshes, t) @ skin.light).astype(np.float32)
             kernels.draw_frame(
@@ -143,18 +143,23 @@ def _with_first(image: np.ndarray, frames: np.ndarray, known: np.ndarray) -> Car
     return Carried(carried, known.astype(np.float32))
 
 
-def _surfaces(meshes: list[Mesh], cameras: Cameras) -> Iterator[tuple[int, Surface]]:
-    """The first frame's number and the surface points, 2x2 a pixel, of a few frames at a time.
+def _surfaces(meshes: list[Mesh], cameras: Cameras, samples: int) -> Iterator[tuple[int, Surface]]:
+    """The first frame's number and the surface points of a few frames at a time."""
+    height, width = cameras.image_hw
+    step = max(1, _SAMPLES_AT_ONCE // (samples**2 * height * width))
+    for start in range(0, len(cameras.K), step):
+        yield start, _surface(meshes, cameras, samples, slice(start, start + step))
+
+
+def _surface(meshes: list[Mesh], cameras: Cameras, samples: int, now: slice) -> Surface:
+    """The surface points of some frames, so many along each side of a pixel.
 
     Nothing is cut between parts, so that vertices are the meshes' own, end to end.
     """
     height, width = cameras.image_hw
-    fine = resize(cameras, (2 * width, 2 * height))
-    step = max(1, _SAMPLES_AT_ONCE // (4 * height * width))
-    for start in range(0, len(cameras.K), step):
-        now = slice(start, start + step)
-        some = [Mesh(m.vertices[now], m.faces, np.zeros_like(m.vertex_parts), m.subject_id) for m in meshes]
-        yield start, rasterize_surface(some, Cameras(fine.K[now], fine.T_camera_world[now], fine.image_hw))
+    fine = resize(cameras, (samples * width, samples * height))
+    some = [Mesh(m.vertices[now], m.faces, np.zeros_like(m.vertex_parts), m.subject_id) for m in meshes]
+    return rasterize_surface(some, Cameras(fine.K[now], fine.T_camera_world[now], fine.image_hw))
 
 
 def _first_frame(image: np.ndarray, surface: Surface, subject_ids: np.ndarray | None) -> _First:
@@ -227,10 +232,10 @@ def _objects(shot: Shot, first: _First) -> tuple[np.ndarray, np.ndarray, np.ndar
     return outlines, sheets, rows
 
 
-def _shows_background(first: _First) -> np.ndarray:
+def _shows_background(first: _First, soft: bool) -> np.ndarray:
     """float32 [H,W]: 1 where the first frame shows background, 0 on subjects and close around them."""
     height, width = first.owners.shape
-    reach = 1 + round(_MARGIN_SHARE * height)
+    reach = 1 + (round(_MARGIN_SHARE * height) if soft else 0)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     drawn = first.drawn.reshape(height, 2, width, 2).max((1, 3))
     return 1 - cv2.dilate(((first.owners > 0) | (drawn > 0)).astype(np.float32), disc)

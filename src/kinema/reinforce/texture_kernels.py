@@ -1,7 +1,7 @@
 """The loops of `kinema.reinforce.reposed`, compiled by numba: look a surface point up in the first frame, and draw.
 
 Input: arrays as `reposed` prepares them. Output: colours of vertices, and RGB with how well it is known, of one frame.
-A sample is one of the 2x2 points of a pixel. Pixels count from the picture's corner: the first one's centre is (0.5, 0.5).
+A sample is one of the points of a pixel, S along each side. Pixels count from the picture's corner: the first one's centre is (0.5, 0.5).
 Source: mean value coordinates as in Hormann and Floater, "Mean value coordinates for arbitrary planar polygons" (2006);
 Catmull-Rom's spline for pictures as in Keys, "Cubic convolution interpolation for digital image processing" (1981).
 """
@@ -212,9 +212,9 @@ def _object_sample(x, y, outline_now, outline_first, sheet, owners, subject):
 
 @njit(**_COMPILE)
 def draw_frame(surface, meshes, skin, first_frame, objects, background, known, out):
-    """One frame: every pixel the mean of its 2x2 samples, each a surface point's colour or the background's.
+    """One frame: every pixel the mean of its SxS samples, each a surface point's colour or the background's.
 
-    surface      face_ids int32 [2H,2W] (-1: none), weights float32 [2H,2W,3]
+    surface      face_ids int32 [SH,SW] (-1: none), weights float32 [SH,SW,3]
     meshes       faces int32 [F,3]; subject uint8 [F]; for every subject its row in `objects`, -1 for a body [S+1]
     skin         homogeneous pixels float64 [V,3] of the first frame and of this one; vertex colours, evenly lit [V,3],
                  known [V]; logarithm of light in the first frame and in this one [V]
@@ -227,13 +227,15 @@ def draw_frame(surface, meshes, skin, first_frame, objects, background, known, o
     faces, face_subjects, rows = meshes
     texture, z_buffer = first_frame
     outlines_now, outlines_first, sheets = objects
-    us, vs = np.empty(4), np.empty(4)
+    side = face_ids.shape[0] // known.shape[0]
+    samples = side * side
+    us, vs = np.empty(samples), np.empty(samples)
     for y in range(known.shape[0]):
         for x in range(known.shape[1]):
             r = g = b = sure = 0.0
             patch, count, gain = -1, 0, 0.0
-            for k in range(4):
-                j, i = 2 * y + k // 2, 2 * x + k % 2
+            for k in range(samples):
+                j, i = side * y + k // side, side * x + k % side
                 face = face_ids[j, i]
                 if face < 0:
                     r, g, b = r + background[y, x, 0], g + background[y, x, 1], b + background[y, x, 2]
@@ -245,15 +247,15 @@ def draw_frame(surface, meshes, skin, first_frame, objects, background, known, o
                     found = _body_sample((faces[face], weights[j, i]), skin, texture, z_buffer, subject)
                 else:
                     found = _object_sample(
-                        0.5 * i + 0.25, 0.5 * j + 0.25, outlines_now[row], outlines_first[row], sheets[row],
+                        (i + 0.5) / side, (j + 0.5) / side, outlines_now[row], outlines_first[row], sheets[row],
                         texture[1], subject,
                     )  # fmt: skip
                 r, g, b, sure = r + found[0], g + found[1], b + found[2], sure + found[3]
                 if found[4] >= 0 and (count == 0 or patch == subject):
                     us[count], vs[count], patch, count = found[4], found[5], subject, count + 1
-                    gain += found[6] / 4
-            r, g, b, sure = r / 4, g / 4, b / 4, sure / 4
-            if count == 4 and np.ptp(us) <= SAME_PATCH_PX and np.ptp(vs) <= SAME_PATCH_PX:
+                    gain += found[6] / samples
+            r, g, b, sure = r / samples, g / samples, b / samples, sure / samples
+            if 1 < count == samples and np.ptp(us) <= SAME_PATCH_PX and np.ptp(vs) <= SAME_PATCH_PX:
                 exact = look_up(texture, patch, us.mean(), vs.mean())
                 if exact[3] >= LEAST_WEIGHT:
                     r, g, b = gain * exact[0], gain * exact[1], gain * exact[2]

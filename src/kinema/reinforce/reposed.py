@@ -16,10 +16,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float32, Float64, Int32, UInt8
 
 from kinema.body.model import BodyModel
 from kinema.body.object_points import CONTOUR_POINTS
+from kinema.body.skeleton import PART_IDS, PARTS
 from kinema.camera import project, resize
 from kinema.errors import InputError
 from kinema.reinforce import texture_kernels as kernels
@@ -37,6 +38,12 @@ _MARGIN_SHARE = 1 / 128
 """So much of the picture's height around a subject is taken from the background too, where edges are soft."""
 _SAMPLES_AT_ONCE = 1 << 22
 """Surface points of about this many samples are held at a time, so that memory does not grow with the clip."""
+_LEAST_PART_SHARE = 5 / 128**2
+"""A part of which the first frame shows so much of the picture has a usual colour."""
+_ON_ONE_SIDE = np.arange(256, dtype=np.int32)
+"""A part's number; for those on the right the one of their twin on the left."""
+for _part, _name in PARTS.items():
+    _ON_ONE_SIDE[_part] = PART_IDS[_name.replace("right_", "left_")]
 _EMPTY_WALL_M = 10.0
 """How far the wall stands where there is no subject."""
 
@@ -54,17 +61,18 @@ class Carried:
 
 @dataclass(frozen=True)
 class _First:
-    """The first frame: picture, whose each pixel is, how far to trust its colour, and the z-buffer, 2x2 a pixel."""
+    """The first frame: picture, whose each pixel is and of which label (`_labels`), how far to trust its colour, and the z-buffer, 2x2 a pixel."""
 
     image: Float32[np.ndarray, "H W 3"]
     owners: UInt8[np.ndarray, "H W"]
+    labels: Int32[np.ndarray, "H W"]
     trust: Float32[np.ndarray, "H W"]
     depth_m: Float32[np.ndarray, "H2 W2"]
     drawn: UInt8[np.ndarray, "H2 W2"]
 
     @property
     def texture(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.image, self.owners, self.trust
+        return self.image, self.labels, self.trust
 
     @property
     def z_buffer(self) -> tuple[np.ndarray, np.ndarray]:
@@ -75,12 +83,14 @@ class _First:
 class _Skin:
     """All vertices, end to end: homogeneous pixels in the first frame; colours, evenly lit, and how well known.
 
+    labels of the vertices
     light  what the logarithm of brightness gains along the normal, world frame; lit: normals @ light in the first frame
     """
 
     points: Float64[np.ndarray, "V 3"]
     colours: Float32[np.ndarray, "V 3"]
     known: Float32[np.ndarray, " V"]
+    labels: Int32[np.ndarray, " V"]
     light: Float32[np.ndarray, " 3"]
     lit: Float32[np.ndarray, " V"]
 
@@ -92,6 +102,7 @@ def carry(
     body: BodyModel | None = None,
     filled: float = 0.0,
     samples: int = 2,
+    part_ids: UInt8[np.ndarray, "height width"] | None = None,
 ) -> Carried:
     """Move the picture as the scene moves, at the picture's size.
 
@@ -101,6 +112,8 @@ def carry(
     filled       0-1, how well background counts as known that a subject hid, or that lies beyond the border
     samples      of a pixel, along each side; a single one, its middle, leaves edges as hard as pictures without
                  antialiasing have them
+    part_ids     which part each of its pixels is, where bodies were fitted and may lie beside what they should: a point
+                 of a body takes colours of its own part alone, be it the left one or the right one
     Raises InputError where sizes differ, or ids count beyond the subjects.
     """
     height, width = image.shape[:2]
@@ -111,8 +124,8 @@ def carry(
         return _with_first(image, *_background(image.astype(np.float32), shows, cameras, _EMPTY_WALL_M, filled))
     shot = make_shot(scene, cameras, body=body)
     meshes = shot.meshes(slice(0, len(shot)))
-    first = _first_frame(image, _surface(meshes, cameras, 2, slice(1)), subject_ids)
-    skin = _skin(shot, meshes, first)
+    first = _first_frame(image, _surface(meshes, cameras, 2, slice(1)), subject_ids, part_ids)
+    skin = _skin(shot, meshes, first, part_ids is not None)
     outlines, sheets, rows = _objects(shot, first)
     plate, known = _background(first.image, _shows_background(first, samples > 1), cameras, _wall_m(meshes, cameras), filled)
     frames = np.empty((len(shot), height, width, 3), np.float32)
@@ -121,7 +134,7 @@ def carry(
             lit = (_normals(meshes, t) @ skin.light).astype(np.float32)
             kernels.draw_frame(
                 (surface.face_ids[t - start], surface.weights[t - start]),
-                (surface.faces, surface.face_subjects, rows),
+                (surface.faces, surface.face_subjects, skin.labels[surface.faces[:, 0]], rows),
                 (skin.points, _homogeneous(meshes, cameras, t), skin.colours, skin.known, skin.lit, lit),
                 (first.texture, first.z_buffer), (outlines[t], outlines[0], sheets), plate[t], known[t], frames[t],
             )  # fmt: skip
@@ -162,7 +175,9 @@ def _surface(meshes: list[Mesh], cameras: Cameras, samples: int, now: slice) -> 
     return rasterize_surface(some, Cameras(fine.K[now], fine.T_camera_world[now], fine.image_hw))
 
 
-def _first_frame(image: np.ndarray, surface: Surface, subject_ids: np.ndarray | None) -> _First:
+def _first_frame(
+    image: np.ndarray, surface: Surface, subject_ids: np.ndarray | None, part_ids: np.ndarray | None
+) -> _First:
     drawn = surface.of_pixels(surface.face_subjects)[0]
     height, width = image.shape[:2]
     quads = drawn.reshape(height, 2, width, 2).transpose(0, 2, 1, 3).reshape(height, width, 4)
@@ -176,7 +191,7 @@ def _first_frame(image: np.ndarray, surface: Surface, subject_ids: np.ndarray | 
     if subject_ids is None:
         inner &= (quads == owners[..., None]).all(-1)
     trust = np.where(inner, 1.0, BORDER_TRUST).astype(np.float32)
-    return _First(image.astype(np.float32), owners, trust, surface.depth_m[0], drawn)
+    return _First(image.astype(np.float32), owners, _labels(owners, part_ids), trust, surface.depth_m[0], drawn)
 
 
 def _homogeneous(meshes: list[Mesh], cameras: Cameras, t: int) -> np.ndarray:
@@ -196,15 +211,16 @@ def _normals(meshes: list[Mesh], t: int) -> np.ndarray:
     return np.nan_to_num(np.concatenate(normals))
 
 
-def _skin(shot: Shot, meshes: list[Mesh], first: _First) -> _Skin:
+def _skin(shot: Shot, meshes: list[Mesh], first: _First, by_part: bool) -> _Skin:
     T, K = (matrices[0].astype(float) for matrices in (shot.cameras.T_camera_world, shot.cameras.K))
     points, normals = _homogeneous(meshes, shot.cameras, 0), _normals(meshes, 0)
     seen_from = points @ np.linalg.inv(K).T @ T[:3, :3]
     facing = -(normals * seen_from).sum(1) / np.maximum(np.linalg.norm(seen_from, axis=1), 1e-9)
     owner = np.concatenate([np.full(len(mesh.vertex_parts), mesh.subject_id, np.uint8) for mesh in meshes])
     parts = np.concatenate([mesh.vertex_parts for mesh in meshes])
+    labels = _labels(owner, parts if by_part else None)
     colours, weights = np.zeros((len(points), 3), np.float32), np.zeros(len(points), np.float32)
-    kernels.vertex_colours(points, facing.astype(np.float32), owner, first.texture, first.z_buffer, colours, weights)
+    kernels.vertex_colours(points, facing.astype(np.float32), owner, labels, first.texture, first.z_buffer, colours, weights)
     weights[weights < kernels.LEAST_WEIGHT] = 0
     seen, known = weights > 0, np.zeros(len(points), np.float32)
     light = fit_light(colours[seen], normals[seen], 256 * owner[seen].astype(int) + parts[seen])
@@ -213,8 +229,26 @@ def _skin(shot: Shot, meshes: list[Mesh], first: _First) -> _Skin:
     for subject, body, mesh in zip(shot.subjects, shot.bodies, meshes, strict=True):
         if body is not None and isinstance(subject.motion, BodyMotion):
             own, rest = owner == mesh.subject_id, rest_vertices(body, subject.motion)
-            colours[own], known[own] = whole_skin(rest, mesh.faces, mesh.vertex_parts, colours[own], weights[own])
-    return _Skin(points, colours, known, light, lit)
+            usual = _usual_colours(first, labels[own]) if by_part else None
+            colours[own], known[own] = whole_skin(
+                rest, mesh.faces, mesh.vertex_parts, colours[own], weights[own], usual
+            )
+    return _Skin(points, colours, known, labels, light, lit)
+
+
+def _labels(owners: np.ndarray, part_ids: np.ndarray | None) -> np.ndarray:
+    """int32: whose, and where that is to count of which part, left and right being the same."""
+    return owners.astype(np.int32) * len(_ON_ONE_SIDE) + (0 if part_ids is None else _ON_ONE_SIDE[part_ids])
+
+
+def _usual_colours(first: _First, labels: np.ndarray) -> np.ndarray:
+    """float32 [V,3]: the median colour of what has a vertex's label; NaN where the picture hardly shows it."""
+    usual = np.full((len(labels), 3), np.nan, np.float32)
+    for label in np.unique(labels):
+        there = first.labels == label
+        if there.sum() >= _LEAST_PART_SHARE * there.size:
+            usual[labels == label] = np.median(first.image[there], 0)
+    return usual
 
 
 def _objects(shot: Shot, first: _First) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -33,14 +33,14 @@ def _cubic(t):
 
 
 @njit(**_COMPILE)
-def look_up(texture, subject, u, v):
-    """The subject's colour at a point of the first frame -> r, g, b, and the weight 0-1 of the texels it came from.
+def look_up(texture, label, u, v):
+    """The colour of what has a label at a point of the first frame -> r, g, b, and the weight 0-1 of the texels it came from.
 
-    texture  image float32 [H,W,3]; owners uint8 [H,W]; trust float32 [H,W], 1 away from a subject's border
-    Only the subject's own texels count. Smooth (cubic) where all are trusted, else their weighted mean.
+    texture  image float32 [H,W,3]; labels int32 [H,W]; trust float32 [H,W], 1 away from a subject's border
+    Only texels of that label count. Smooth (cubic) where all are trusted, else their weighted mean.
     """
-    image, owners, trust = texture
-    height, width = owners.shape
+    image, labels, trust = texture
+    height, width = labels.shape
     x, y = int(np.floor(u - 0.5)), int(np.floor(v - 0.5))
     fx, fy = u - 0.5 - x, v - 0.5 - y
     r = g = b = total = 0.0
@@ -48,7 +48,7 @@ def look_up(texture, subject, u, v):
     if smooth:
         for j in range(y - 1, y + 3):
             for i in range(x - 1, x + 3):
-                smooth = smooth and owners[j, i] == subject and trust[j, i] >= 1.0
+                smooth = smooth and labels[j, i] == label and trust[j, i] >= 1.0
     if smooth:
         wx, wy = _cubic(fx), _cubic(fy)
         for j in range(4):
@@ -59,7 +59,7 @@ def look_up(texture, subject, u, v):
     for j in range(2):
         for i in range(2):
             p, q = min(max(y + j, 0), height - 1), min(max(x + i, 0), width - 1)
-            if owners[p, q] == subject:
+            if labels[p, q] == label:
                 w = (fy if j else 1 - fy) * (fx if i else 1 - fx) * trust[p, q]
                 r, g, b = r + w * image[p, q, 0], g + w * image[p, q, 1], b + w * image[p, q, 2]
                 total += w
@@ -81,11 +81,11 @@ def _seen_first(depth, drawn, subject, u, v, z):
 
 
 @njit(**_COMPILE)
-def vertex_colours(first, facing, owner, texture, z_buffer, colours, weights):
+def vertex_colours(first, facing, owner, labels, texture, z_buffer, colours, weights):
     """The first frame's colour of every vertex that it shows, and the weight of it (0: not seen there).
 
     first    float64 [V,3] homogeneous pixels of the first frame      facing  float32 [V] cosine towards the camera
-    owner    uint8 [V] subject ids     colours, weights  float32 [V,3], [V], written
+    owner    uint8 [V] subject ids     labels  int32 [V]     colours, weights  float32 [V,3], [V], written
     """
     depth, drawn = z_buffer
     for n in range(len(first)):
@@ -93,7 +93,7 @@ def vertex_colours(first, facing, owner, texture, z_buffer, colours, weights):
         if z > 0 and facing[n] > LEAST_FACING:
             u, v = first[n, 0] / z, first[n, 1] / z
             if _seen_first(depth, drawn, owner[n], u, v, z):
-                r, g, b, weight = look_up(texture, owner[n], u, v)
+                r, g, b, weight = look_up(texture, labels[n], u, v)
                 colours[n, 0], colours[n, 1], colours[n, 2], weights[n] = r, g, b, weight
 
 
@@ -172,7 +172,7 @@ def _first_point(corners, weights, first, now, subject, z_buffer):
 
 
 @njit(**_COMPILE)
-def _body_sample(seen, skin, texture, z_buffer, subject):
+def _body_sample(seen, skin, texture, z_buffer, subject, label):
     """-> r, g, b, how well it is known, u, v: its place in the first frame where that shows it, else u = -1; and how
     much brighter it is now than there."""
     corners, weights = seen
@@ -181,7 +181,7 @@ def _body_sample(seen, skin, texture, z_buffer, subject):
     a, b, c = corners[0], corners[1], corners[2]
     gain = weights[0] * lit_now[a] + weights[1] * lit_now[b] + weights[2] * lit_now[c]
     if shown:
-        red, green, blue, weight = look_up(texture, subject, u, v)
+        red, green, blue, weight = look_up(texture, label, u, v)
         if weight >= LEAST_WEIGHT:
             gain -= weights[0] * lit[a] + weights[1] * lit[b] + weights[2] * lit[c]
             gain = np.exp(min(max(gain, -MOST_RELIT), MOST_RELIT))
@@ -196,10 +196,10 @@ def _body_sample(seen, skin, texture, z_buffer, subject):
 
 
 @njit(**_COMPILE)
-def _object_sample(x, y, outline_now, outline_first, sheet, owners, subject):
+def _object_sample(x, y, outline_now, outline_first, sheet, labels, label):
     """As `_body_sample`, of an object: its picture, filled up beyond its border, moves as its outline [16,2] does."""
     u, v = mean_value_point(x, y, outline_now, outline_first)
-    height, width = owners.shape
+    height, width = labels.shape
     u, v = min(max(u, 0.5), width - 0.5), min(max(v, 0.5), height - 0.5)
     i, j = min(int(u - 0.5), width - 2), min(int(v - 0.5), height - 2)
     fx, fy = u - 0.5 - i, v - 0.5 - j
@@ -207,7 +207,7 @@ def _object_sample(x, y, outline_now, outline_first, sheet, owners, subject):
     red = a * sheet[j, i, 0] + b * sheet[j, i + 1, 0] + c * sheet[j + 1, i, 0] + d * sheet[j + 1, i + 1, 0]
     green = a * sheet[j, i, 1] + b * sheet[j, i + 1, 1] + c * sheet[j + 1, i, 1] + d * sheet[j + 1, i + 1, 1]
     blue = a * sheet[j, i, 2] + b * sheet[j, i + 1, 2] + c * sheet[j + 1, i, 2] + d * sheet[j + 1, i + 1, 2]
-    return red, green, blue, 1.0 if owners[int(v), int(u)] == subject else 0.25, -1.0, -1.0, 1.0
+    return red, green, blue, 1.0 if labels[int(v), int(u)] == label else 0.25, -1.0, -1.0, 1.0
 
 
 @njit(**_COMPILE)
@@ -215,7 +215,7 @@ def draw_frame(surface, meshes, skin, first_frame, objects, background, known, o
     """One frame: every pixel the mean of its SxS samples, each a surface point's colour or the background's.
 
     surface      face_ids int32 [SH,SW] (-1: none), weights float32 [SH,SW,3]
-    meshes       faces int32 [F,3]; subject uint8 [F]; for every subject its row in `objects`, -1 for a body [S+1]
+    meshes       faces int32 [F,3]; subject uint8 [F]; label int32 [F]; for every subject its row in `objects`, -1 for a body [S+1]
     skin         homogeneous pixels float64 [V,3] of the first frame and of this one; vertex colours, evenly lit [V,3],
                  known [V]; logarithm of light in the first frame and in this one [V]
     first_frame  texture as `look_up` takes it; z-buffer: depth float32 and subjects uint8, both [2H,2W]
@@ -224,7 +224,7 @@ def draw_frame(surface, meshes, skin, first_frame, objects, background, known, o
     known        float32 [H,W]: comes as the background's, is left as the frame's     out  float32 [H,W,3] 0-255
     """
     face_ids, weights = surface
-    faces, face_subjects, rows = meshes
+    faces, face_subjects, face_labels, rows = meshes
     texture, z_buffer = first_frame
     outlines_now, outlines_first, sheets = objects
     side = face_ids.shape[0] // known.shape[0]
@@ -241,18 +241,18 @@ def draw_frame(surface, meshes, skin, first_frame, objects, background, known, o
                     r, g, b = r + background[y, x, 0], g + background[y, x, 1], b + background[y, x, 2]
                     sure += known[y, x]
                     continue
-                subject = int(face_subjects[face])
+                subject, label = int(face_subjects[face]), face_labels[face]
                 row = rows[subject]
                 if row < 0:
-                    found = _body_sample((faces[face], weights[j, i]), skin, texture, z_buffer, subject)
+                    found = _body_sample((faces[face], weights[j, i]), skin, texture, z_buffer, subject, label)
                 else:
                     found = _object_sample(
                         (i + 0.5) / side, (j + 0.5) / side, outlines_now[row], outlines_first[row], sheets[row],
-                        texture[1], subject,
+                        texture[1], label,
                     )  # fmt: skip
                 r, g, b, sure = r + found[0], g + found[1], b + found[2], sure + found[3]
-                if found[4] >= 0 and (count == 0 or patch == subject):
-                    us[count], vs[count], patch, count = found[4], found[5], subject, count + 1
+                if found[4] >= 0 and (count == 0 or patch == label):
+                    us[count], vs[count], patch, count = found[4], found[5], label, count + 1
                     gain += found[6] / samples
             r, g, b, sure = r / samples, g / samples, b / samples, sure / samples
             if 1 < count == samples and np.ptp(us) <= SAME_PATCH_PX and np.ptp(vs) <= SAME_PATCH_PX:

@@ -6,11 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
+from kinema.body.skeleton import PART_IDS
 from kinema.errors import InputError
 from kinema.reinforce.inpainting import fill_hole, push_pull
 from kinema.reinforce.reposed import carry
 from kinema.reinforce.skin_texture import fit_light
 from kinema.reinforce.texture_kernels import mean_value_point
+from kinema.render.rasterizer import rasterize
+from kinema.render.shot import make_shot
 from painted import HW, backdrop, camera, disc, paint, psnr, scene, standing
 
 STILL = np.zeros((3, 3), np.float32)
@@ -50,6 +53,38 @@ def test_subject_ids_keep_other_pixels_off_the_body():
     carried = carry(image, still, narrow)
     assert (np.abs(carried.frames[1][left].astype(int) - (255, 0, 255)).sum(-1) > 100).all()
     assert carried.known[1][left].mean() < 0.6 < 0.8 < carried.known[1][narrow > 0].mean()
+
+
+def test_a_single_sample_leaves_edges_hard():
+    moving = scene([standing(path((0, 0, 0), (0.33, 0, 0.1)))], camera(2))
+    ids = paint(moving)[1]
+    red, blue = (200, 40, 40), (40, 40, 200)
+    image = np.where(ids[0, ..., None] > 0, red, blue).astype(np.uint8)
+
+    def mixed(samples: int) -> int:
+        frame = carry(image, moving, ids[0], samples=samples).frames[1].astype(int)
+        return int((np.min([np.abs(frame - pure).max(-1) for pure in (red, blue)], 0) > 8).sum())
+
+    assert mixed(2) > 20
+    assert mixed(1) == 0
+
+
+def test_part_ids_keep_the_colours_of_other_parts_off_a_body_that_lies_beside_what_is_seen():
+    cameras = camera(2, hw=(128, 128))
+    seen, fitted = (scene([standing(path((x, 0, 0), (x, 0, 0)))], cameras) for x in (0.0, 0.12))
+    parts, drawn = (rasterize(make_shot(s).meshes(slice(0, 2)), cameras, normals=False).part_ids for s in (seen, fitted))
+    colours = np.random.default_rng(3).integers(0, 256, (256, 3), np.uint8)
+    for name, part in PART_IDS.items():
+        colours[part] = colours[PART_IDS[name.replace("right_", "left_")]]
+    image, subject_ids = colours[parts[0]], (parts[0] > 0).astype(np.uint8)
+
+    def wrong(**known) -> float:
+        frame = carry(image, fitted, subject_ids, samples=1, **known).frames[1].astype(int)
+        inside = drawn[1] > 0
+        return float((np.abs(frame - colours[drawn[1]]).max(-1) > 40)[inside].mean())
+
+    assert wrong() > 0.35
+    assert wrong(part_ids=parts[0]) < 0.2
 
 
 @pytest.mark.parametrize("category", ["human", "animal"])

@@ -40,6 +40,21 @@ def test_a_body_of_which_nothing_is_seen_is_grey(body):
     assert (known == 0).all()
 
 
+def test_a_part_that_is_hardly_seen_on_the_body_takes_the_usual_colour_where_that_is_known(body):
+    rest, faces, parts = body
+    arm, hand = (np.isin(parts, [PART_IDS[f"{side}_{n}"] for side in ("left", "right")]) for n in ("forearm", "hand"))
+    usual = np.full((len(rest), 3), np.nan, np.float32)
+    usual[hand] = (200, 150, 120)
+    colours, weights = np.zeros((len(rest), 3), np.float32), np.zeros(len(rest), np.float32)
+    found, known = whole_skin(rest, faces, parts, colours, weights, usual)
+    assert found[hand] == pytest.approx(usual[hand])
+    assert (known == 0).all()
+    colours[arm], weights[arm] = (10, 20, 120), 1
+    found, known = whole_skin(rest, faces, parts, colours, weights, usual)
+    assert np.median(found[hand], 0) == pytest.approx([200, 150, 120], abs=1)
+    assert (known[hand] < MIRRORED).all()
+
+
 def test_two_vertices_are_enough_where_nothing_better_is_seen(body):
     rest, faces, parts = body
     colours, weights = np.zeros((len(rest), 3), np.float32), np.zeros(len(rest), np.float32)

@@ -41,14 +41,16 @@ def whole_skin(
     weights: Float32[np.ndarray, " V"],
     usual: Float32[np.ndarray, "V 3"] | None = None,
 ) -> tuple[Float32[np.ndarray, "V 3"], Float32[np.ndarray, " V"]]:
-    """Colours of all vertices, and how well they are known; grey where nothing at all is seen.
+    """Colours of all vertices, and how well they are known; the usual ones or grey where nothing at all is seen.
 
     rest_m   vertices in the rest pose, +y up, facing +z, left at +x
     weights  how far to trust the colour of each vertex: 0 where it is not seen, 1 away from its subject's border
     usual    of the part that each vertex is of, where a part is hardly seen on the body but known; NaN where it is not
     """
     seen = (weights > 0) & _well_seen(weights > 0, parts)
-    colours, known = np.where(seen[:, None], colours, 128).astype(np.float32), seen.astype(np.float32)
+    usual = np.full_like(colours, np.nan) if usual is None else usual
+    otherwise = np.where(np.isfinite(usual), usual, 128)
+    colours, known = np.where(seen[:, None], colours, otherwise).astype(np.float32), seen.astype(np.float32)
     if not seen.any():
         return colours, known
     from scipy.spatial import KDTree
@@ -72,8 +74,7 @@ def whole_skin(
         beside = KDTree(both_sides).query(rest_m[alone], min(_BESIDE, len(source)))[1].reshape(len(alone), -1)
         beside = beside % len(source)
         colours[alone] = np.median(colours[source[beside]], 1)
-        if usual is not None:
-            colours[alone] = np.where(np.isfinite(usual[alone]), usual[alone], colours[alone])
+        colours[alone] = np.where(np.isfinite(usual[alone]), usual[alone], colours[alone])
     edges = np.concatenate([faces[:, :2], faces[:, 1:], faces[:, [2, 0]]])
     kernels.spread(colours, seen, edges[edges[:, 0] < edges[:, 1]], _SMOOTHING_STEPS)
     return colours, known

@@ -61,15 +61,19 @@ def by_flow(frames: np.ndarray) -> np.ndarray:
 
 METHODS: dict[str, Callable[[WorldClip, int], np.ndarray]] = {
     "reposed, true scene": lambda clip, _: carry(clip.video.frames[0], clip.scene, clip.subject_ids[0]).frames,
-    "reposed, hard edges": lambda clip, _: carry(clip.video.frames[0], clip.scene, clip.subject_ids[0], samples=1).frames,
+    "reposed, hard edges": lambda clip, _: (
+        carry(clip.video.frames[0], clip.scene, clip.subject_ids[0], samples=1).frames
+    ),
     "reposed, no subject ids": lambda clip, _: carry(clip.video.frames[0], clip.scene).frames,
     "reposed, misfit": lambda clip, k: carry(clip.video.frames[0], misfit(clip.scene, k), clip.subject_ids[0]).frames,
-    "reposed, misfit, hard edges": lambda clip, k: carry(
-        clip.video.frames[0], misfit(clip.scene, k), clip.subject_ids[0], samples=1
-    ).frames,
-    "reposed, misfit, hard edges, by parts": lambda clip, k: carry(
-        clip.video.frames[0], misfit(clip.scene, k), clip.subject_ids[0], samples=1, part_ids=clip.part_ids[0]
-    ).frames,
+    "reposed, misfit, hard edges": lambda clip, k: (
+        carry(clip.video.frames[0], misfit(clip.scene, k), clip.subject_ids[0], samples=1).frames
+    ),
+    "reposed, misfit, hard edges, by parts": lambda clip, k: (
+        carry(
+            clip.video.frames[0], misfit(clip.scene, k), clip.subject_ids[0], samples=1, part_ids=clip.part_ids[0]
+        ).frames
+    ),
     "flow": lambda clip, _: by_flow(clip.video.frames),
     "first frame": lambda clip, _: clip.video.frames[:1].repeat(len(clip.video.frames), 0),
 }

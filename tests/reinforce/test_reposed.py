@@ -72,7 +72,9 @@ def test_a_single_sample_leaves_edges_hard():
 def test_part_ids_keep_the_colours_of_other_parts_off_a_body_that_lies_beside_what_is_seen():
     cameras = camera(2, hw=(128, 128))
     seen, fitted = (scene([standing(path((x, 0, 0), (x, 0, 0)))], cameras) for x in (0.0, 0.12))
-    parts, drawn = (rasterize(make_shot(s).meshes(slice(0, 2)), cameras, normals=False).part_ids for s in (seen, fitted))
+    parts, drawn = (
+        rasterize(make_shot(s).meshes(slice(0, 2)), cameras, normals=False).part_ids for s in (seen, fitted)
+    )
     colours = np.random.default_rng(3).integers(0, 256, (256, 3), np.uint8)
     for name, part in PART_IDS.items():
         colours[part] = colours[PART_IDS[name.replace("right_", "left_")]]

@@ -61,7 +61,8 @@ class Carried:
 
 @dataclass(frozen=True)
 class _First:
-    """The first frame: picture, whose each pixel is and of which label (`_labels`), how far to trust its colour, and the z-buffer, 2x2 a pixel."""
+    """The first frame: picture, whose each pixel is and of which label (`_labels`), how far to trust its colour, and the
+    z-buffer, 2x2 a pixel."""
 
     image: Float32[np.ndarray, "H W 3"]
     owners: UInt8[np.ndarray, "H W"]
@@ -127,7 +128,9 @@ def carry(
     first = _first_frame(image, _surface(meshes, cameras, 2, slice(1)), subject_ids, part_ids)
     skin = _skin(shot, meshes, first, part_ids is not None)
     outlines, sheets, rows = _objects(shot, first)
-    plate, known = _background(first.image, _shows_background(first, samples > 1), cameras, _wall_m(meshes, cameras), filled)
+    plate, known = _background(
+        first.image, _shows_background(first, samples > 1), cameras, _wall_m(meshes, cameras), filled
+    )
     frames = np.empty((len(shot), height, width, 3), np.float32)
     for start, surface in _surfaces(meshes, cameras, samples):
         for t in range(start, start + len(surface.face_ids)):
@@ -220,7 +223,9 @@ def _skin(shot: Shot, meshes: list[Mesh], first: _First, by_part: bool) -> _Skin
     parts = np.concatenate([mesh.vertex_parts for mesh in meshes])
     labels = _labels(owner, parts if by_part else None)
     colours, weights = np.zeros((len(points), 3), np.float32), np.zeros(len(points), np.float32)
-    kernels.vertex_colours(points, facing.astype(np.float32), owner, labels, first.texture, first.z_buffer, colours, weights)
+    kernels.vertex_colours(
+        points, facing.astype(np.float32), owner, labels, first.texture, first.z_buffer, colours, weights
+    )
     weights[weights < kernels.LEAST_WEIGHT] = 0
     seen, known = weights > 0, np.zeros(len(points), np.float32)
     light = fit_light(colours[seen], normals[seen], 256 * owner[seen].astype(int) + parts[seen])

@@ -1,7 +1,8 @@
 """The loops of `kinema.reinforce.reposed`, compiled by numba: look a surface point up in the first frame, and draw.
 
 Input: arrays as `reposed` prepares them. Output: colours of vertices, and RGB with how well it is known, of one frame.
-A sample is one of the points of a pixel, S along each side. Pixels count from the picture's corner: the first one's centre is (0.5, 0.5).
+A sample is one of the points of a pixel, S along each side. Pixels count from the picture's corner: the first one's
+centre is (0.5, 0.5).
 Source: mean value coordinates as in Hormann and Floater, "Mean value coordinates for arbitrary planar polygons" (2006);
 Catmull-Rom's spline for pictures as in Keys, "Cubic convolution interpolation for digital image processing" (1981).
 """
@@ -34,7 +35,7 @@ def _cubic(t):
 
 @njit(**_COMPILE)
 def look_up(texture, label, u, v):
-    """The colour of what has a label at a point of the first frame -> r, g, b, and the weight 0-1 of the texels it came from.
+    """The colour of what has a label at a point of the first frame -> r, g, b, and the weight 0-1 of its texels.
 
     texture  image float32 [H,W,3]; labels int32 [H,W]; trust float32 [H,W], 1 away from a subject's border
     Only texels of that label count. Smooth (cubic) where all are trusted, else their weighted mean.
@@ -215,7 +216,8 @@ def draw_frame(surface, meshes, skin, first_frame, objects, background, known, o
     """One frame: every pixel the mean of its SxS samples, each a surface point's colour or the background's.
 
     surface      face_ids int32 [SH,SW] (-1: none), weights float32 [SH,SW,3]
-    meshes       faces int32 [F,3]; subject uint8 [F]; label int32 [F]; for every subject its row in `objects`, -1 for a body [S+1]
+    meshes       faces int32 [F,3]; subject uint8 [F]; label int32 [F]; for every subject its row in `objects`, -1 for a
+                 body [S+1]
     skin         homogeneous pixels float64 [V,3] of the first frame and of this one; vertex colours, evenly lit [V,3],
                  known [V]; logarithm of light in the first frame and in this one [V]
     first_frame  texture as `look_up` takes it; z-buffer: depth float32 and subjects uint8, both [2H,2W]

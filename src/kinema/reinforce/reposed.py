@@ -115,10 +115,10 @@ def carry(
                  antialiasing have them
     part_ids     which part each of its pixels is, where bodies were fitted and may lie beside what they should: a point
                  of a body takes colours of its own part alone, be it the left one or the right one
-    Raises InputError where sizes differ, or ids count beyond the subjects.
+    Raises InputError where sizes differ, ids count beyond the subjects, or there is no sample.
     """
     height, width = image.shape[:2]
-    _check(image, scene, subject_ids)
+    _check(image, scene, subject_ids, part_ids, samples)
     cameras = resize(scene.cameras, (width, height))
     if not scene.subjects:
         shows = np.ones((height, width), np.float32)
@@ -144,12 +144,15 @@ def carry(
     return _with_first(image, frames, known)
 
 
-def _check(image: np.ndarray, scene: Scene, subject_ids: np.ndarray | None) -> None:
-    if subject_ids is None:
-        return
-    if subject_ids.shape != image.shape[:2]:
-        raise InputError("subject_ids", f"has shape {subject_ids.shape}", f"{image.shape[:2]}, as the image")
-    if subject_ids.max(initial=0) > len(scene.subjects):
+def _check(
+    image: np.ndarray, scene: Scene, subject_ids: np.ndarray | None, part_ids: np.ndarray | None, samples: int
+) -> None:
+    if samples < 1:
+        raise InputError("samples", f"are {samples}", "at least 1")
+    for name, ids in {"subject_ids": subject_ids, "part_ids": part_ids}.items():
+        if ids is not None and ids.shape != image.shape[:2]:
+            raise InputError(name, f"has shape {ids.shape}", f"{image.shape[:2]}, as the image")
+    if subject_ids is not None and subject_ids.max(initial=0) > len(scene.subjects):
         raise InputError("subject_ids", f"goes up to {subject_ids.max()}", f"0 to {len(scene.subjects)}, the subjects")
 
 

@@ -203,9 +203,9 @@ def test_ids_that_do_not_fit_are_refused():
         carry(image, still, np.zeros((8, 8), np.uint8))
     with pytest.raises(InputError, match="goes up to 2"):
         carry(image, still, np.full(HW, 2, np.uint8))
-    with pytest.raises(InputError, match="part_ids has shape"):
+    with pytest.raises(InputError, match="part_ids: has shape"):
         carry(image, still, part_ids=np.zeros((8, 8), np.uint8))
-    with pytest.raises(InputError, match="samples are 0"):
+    with pytest.raises(InputError, match="samples: are 0"):
         carry(image, still, samples=0)
 
 

@@ -139,7 +139,8 @@ def compare(frames: np.ndarray, truth: np.ndarray, part_ids: np.ndarray) -> dict
 def target(job: Job) -> dict[str, dict[str, float]]:
     """Table 2: the picture and one sketched part, through three stages; the part's centre in the last frame.
 
-    Of several subjects with such a part the nearest counts: no two people's hands are averaged.
+    Of several subjects with such a part the nearest counts: no two people's hands are averaged. What is seen of the part
+    outside of all subjects counts as of one more.
     """
     part, centre, sketch = sketched(job)
     if sketch is None:
@@ -150,7 +151,8 @@ def target(job: Job) -> dict[str, dict[str, float]]:
     plan = [ids.subject_ids[0] == k + 1 for k in range(len(shot.subjects))]
 
     def miss(parts: np.ndarray, masks: list[np.ndarray]) -> float:
-        own = [np.argwhere((parts == part) & mask) for mask in masks]
+        alone = ~np.any([np.zeros(parts.shape, bool), *masks], 0)
+        own = [np.argwhere((parts == part) & mask) for mask in (*masks, alone)]
         away = [np.linalg.norm(o.mean(0)[::-1] + 0.5 - centre) / len(parts) for o in own if len(o)]
         return float(min(away, default=1.0))
 

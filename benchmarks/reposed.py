@@ -59,21 +59,18 @@ def by_flow(frames: np.ndarray) -> np.ndarray:
     ])  # fmt: skip
 
 
+def reposed(clip: WorldClip, scene: Scene, samples: int = 2, part_ids: np.ndarray | None = None) -> np.ndarray:
+    """The first frame carried by a scene, its subjects known."""
+    return carry(clip.video.frames[0], scene, clip.subject_ids[0], samples=samples, part_ids=part_ids).frames
+
+
 METHODS: dict[str, Callable[[WorldClip, int], np.ndarray]] = {
-    "reposed, true scene": lambda clip, _: carry(clip.video.frames[0], clip.scene, clip.subject_ids[0]).frames,
-    "reposed, hard edges": lambda clip, _: (
-        carry(clip.video.frames[0], clip.scene, clip.subject_ids[0], samples=1).frames
-    ),
+    "reposed, true scene": lambda clip, _: reposed(clip, clip.scene),
+    "reposed, hard edges": lambda clip, _: reposed(clip, clip.scene, 1),
     "reposed, no subject ids": lambda clip, _: carry(clip.video.frames[0], clip.scene).frames,
-    "reposed, misfit": lambda clip, k: carry(clip.video.frames[0], misfit(clip.scene, k), clip.subject_ids[0]).frames,
-    "reposed, misfit, hard edges": lambda clip, k: (
-        carry(clip.video.frames[0], misfit(clip.scene, k), clip.subject_ids[0], samples=1).frames
-    ),
-    "reposed, misfit, hard edges, by parts": lambda clip, k: (
-        carry(
-            clip.video.frames[0], misfit(clip.scene, k), clip.subject_ids[0], samples=1, part_ids=clip.part_ids[0]
-        ).frames
-    ),
+    "reposed, misfit": lambda clip, k: reposed(clip, misfit(clip.scene, k)),
+    "reposed, misfit, hard edges": lambda clip, k: reposed(clip, misfit(clip.scene, k), 1),
+    "reposed, misfit, hard edges, by parts": lambda clip, k: reposed(clip, misfit(clip.scene, k), 1, clip.part_ids[0]),
     "flow": lambda clip, _: by_flow(clip.video.frames),
     "first frame": lambda clip, _: clip.video.frames[:1].repeat(len(clip.video.frames), 0),
 }

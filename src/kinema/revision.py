@@ -308,8 +308,10 @@ def reposed(plan: Plan, scene: Scene, subject_ids: np.ndarray, window: slice) ->
     """The picture carried into the frames of a window, and how well it is known there."""
     before = [] if window.start == 0 else [0]  # the picture's own frame comes first
     frames = np.append(before, np.arange(window.start, window.stop)).astype(int)
-    filled, samples = plan.preset.start_filled, plan.preset.start_samples
-    carried = carry(plan.picture, at_frames(scene, frames), subject_ids, None, filled, samples, plan.part_ids)
+    carried = carry(
+        plan.picture, at_frames(scene, frames), subject_ids, filled=plan.preset.start_filled,
+        samples=plan.preset.start_samples, part_ids=plan.part_ids,
+    )  # fmt: skip
     return carried.frames[len(before) :], carried.known[len(before) :]
 
 

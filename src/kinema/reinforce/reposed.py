@@ -41,9 +41,8 @@ _SAMPLES_AT_ONCE = 1 << 22
 _LEAST_PART_SHARE = 5 / 128**2
 """A part of which the first frame shows so much of the picture has a usual colour."""
 _ON_ONE_SIDE = np.arange(256, dtype=np.int32)
+_ON_ONE_SIDE[list(PARTS)] = [PART_IDS[name.replace("right_", "left_")] for name in PARTS.values()]
 """A part's number; for those on the right the one of their twin on the left."""
-for _part, _name in PARTS.items():
-    _ON_ONE_SIDE[_part] = PART_IDS[_name.replace("right_", "left_")]
 _EMPTY_WALL_M = 10.0
 """How far the wall stands where there is no subject."""
 
@@ -132,6 +131,7 @@ def carry(
         first.image, _shows_background(first, samples > 1), cameras, _wall_m(meshes, cameras), filled
     )
     frames = np.empty((len(shot), height, width, 3), np.float32)
+    frames[0] = image
     for start, surface in _surfaces(meshes, cameras, samples):
         for t in range(start, start + len(surface.face_ids)):
             lit = (_normals(meshes, t) @ skin.light).astype(np.float32)
@@ -163,10 +163,10 @@ def _with_first(image: np.ndarray, frames: np.ndarray, known: np.ndarray) -> Car
 
 
 def _surfaces(meshes: list[Mesh], cameras: Cameras, samples: int) -> Iterator[tuple[int, Surface]]:
-    """The first frame's number and the surface points of a few frames at a time."""
+    """Number of the first of a few frames, and their surface points; all frames but the clip's first, which is given."""
     height, width = cameras.image_hw
     step = max(1, _SAMPLES_AT_ONCE // (samples**2 * height * width))
-    for start in range(0, len(cameras.K), step):
+    for start in range(1, len(cameras.K), step):
         yield start, _surface(meshes, cameras, samples, slice(start, start + step))
 
 

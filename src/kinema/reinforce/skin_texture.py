@@ -3,7 +3,8 @@
 Input: colours of the vertices that the picture shows. Output: colours of all, and how well each is known.
 What is hidden takes the colour of its mirror image on the other side where that is seen; else the nearest seen
 colour of the same part in the rest pose, where a person's back is taken to be near the front. A part that is hardly seen
-at all (its few pixels are mixed with what lies behind them) takes the usual colour beside it. Then it is smoothed.
+at all (its few pixels are mixed with what lies behind them) takes its usual colour where that is given, else the one
+beside it. Then it is smoothed.
 """
 
 from __future__ import annotations

@@ -249,7 +249,7 @@ def test_limits_are_mirror_images():
 
 @given(st.lists(st.floats(-1.5, 1.5), min_size=3, max_size=3), st.integers(0, 2))
 def test_swing_twist_puts_together_again(rotvec, axis):
-    angles = swing_twist(np.array([rotvec]), axis)
+    angles = swing_twist(np.array([rotvec]), np.array([axis]))
     twist, swing = np.zeros((1, 3)), angles.copy()
     twist[:, axis], swing[:, axis] = angles[:, axis], 0
     again = Rotation.from_rotvec(swing) * Rotation.from_rotvec(twist)

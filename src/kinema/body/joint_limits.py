@@ -55,12 +55,7 @@ class JointRanges:
 
     def angles(self, rotvec: Float[np.ndarray, "... J 3"]) -> Float[np.ndarray, "... J 3"]:
         """rad, as on the left side."""
-        turns = np.asarray(rotvec, float) * self.mirror
-        found = np.empty_like(turns)
-        for axis in np.unique(self.axis):
-            own = self.axis == axis
-            found[..., own, :] = swing_twist(turns[..., own, :], int(axis))
-        return found
+        return swing_twist(np.asarray(rotvec, float) * self.mirror, self.axis)
 
 
 @cache
@@ -92,20 +87,17 @@ def beyond_limits(rotvec: Float[np.ndarray, "T J 3"], category: Category) -> Flo
     return np.maximum(np.maximum(ranges.low - angles, angles - ranges.high), 0).max(-1)
 
 
-def swing_twist(rotvec: Float[np.ndarray, "... 3"], axis: int) -> Float[np.ndarray, "... 3"]:
-    """Rotation -> angles in rad, -pi to pi: the twist about `axis` (0-2) at its place, the swing's rotation vector,
-    which has no part along it, at the other two. rotation = swing after twist."""
+def swing_twist(rotvec: Float[np.ndarray, "... J 3"], axis: Int[np.ndarray, " J"]) -> Float[np.ndarray, "... J 3"]:
+    """Rotation -> angles in rad, -pi to pi: the twist about a joint's `axis` (0-2) at its place, the swing's rotation
+    vector, which has no part along it, at the other two. rotation = swing after twist."""
     from scipy.spatial.transform import Rotation
 
     rotation = Rotation.from_rotvec(rotvec.reshape(-1, 3))
-    quat = rotation.as_quat()
-    twist = 2 * np.arctan2(quat[:, axis], quat[:, 3])
-    twist = (twist + np.pi) % (2 * np.pi) - np.pi
-    about = np.zeros((len(twist), 3))
-    about[:, axis] = twist
-    angles = (rotation * Rotation.from_rotvec(about).inv()).as_rotvec()
-    angles[:, axis] = twist
-    return angles.reshape(rotvec.shape)
+    quat, along = rotation.as_quat(), np.broadcast_to(np.eye(3)[axis], rotvec.shape).reshape(-1, 3)
+    twist = 2 * np.arctan2((quat[:, :3] * along).sum(1, keepdims=True), quat[:, 3:])
+    twist = ((twist + np.pi) % (2 * np.pi) - np.pi) * along
+    swing = (rotation * Rotation.from_rotvec(twist).inv()).as_rotvec()
+    return np.where(along > 0, twist, swing).reshape(rotvec.shape)
 
 
 def _shortest(rotvec: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:

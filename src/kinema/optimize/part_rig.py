@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from kinema.body.model import load_body
-from kinema.body.skeleton import BODY_JOINT_COUNT, JOINTS, PARENTS
+from kinema.body.skeleton import BODY_JOINT_COUNT, JOINTS, PARENTS, depth_levels
 from kinema.body.skinning import SkinnedBody
 from kinema.camera import resize
 from kinema.optimize.contacts import standing_heights
@@ -57,13 +57,14 @@ class Lens:
 class Rig:
     """What of a body and shape the solver needs. The first F joints are free; N points are carried by J joints.
 
-    share [N,J] c_j, moment [N,J,3] m_j (metres) as above; of parts first, then of the free joints themselves
+    share   [N,J] c_j as above; of P parts first, then of the free joints themselves
+    moment  [P,J,3] m_j as above, in metres; free joints have none
     """
 
     category: Category
     bones: Float[np.ndarray, "J 3"]
     share: Float[np.ndarray, "N J"]
-    moment: Float[np.ndarray, "N J 3"]
+    moment: Float[np.ndarray, "P J 3"]
     heights: Float[np.ndarray, " J"]
 
     @cached_property
@@ -75,19 +76,29 @@ class Rig:
             below[parents[joint]] += below[joint]
         return below
 
+    @cached_property
+    def levels(self) -> list[np.ndarray]:
+        """Joints by distance from the root, which is not among them."""
+        return depth_levels(PARENTS[self.category])[1:]
+
+    @cached_property
+    def share_below(self) -> np.ndarray:
+        """[N,F] how much of a point is carried by free joint j and what hangs on it."""
+        return self.share @ self.below[: free_joints(self.category)].T
+
     def points(self, local: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Local rotations [J,3,3], root [3] -> points [N,3] m, how they change with turns and root [N,3,3F+3]."""
         parents = PARENTS[self.category]
         turned, joints = local.copy(), np.empty((len(local), 3))
         joints[0] = root
-        for j in range(1, len(local)):
-            above = turned[parents[j]]
-            turned[j] = above @ local[j]
-            joints[j] = joints[parents[j]] + above @ self.bones[j]
-        carried = self.share[..., None] * joints + np.einsum("jab,njb->nja", turned, self.moment)
+        for own in self.levels:
+            above = turned[parents[own]]
+            turned[own] = above @ local[own]
+            joints[own] = joints[parents[own]] + (above @ self.bones[own, :, None])[..., 0]
+        carried = self.share[..., None] * joints
+        carried[: len(self.moment)] += np.einsum("jab,njb->nja", turned, self.moment)
         free = free_joints(self.category)
-        lever = np.einsum("ji,nia->nja", self.below[:free], carried)
-        lever -= (self.share @ self.below[:free].T)[..., None] * joints[:free]
+        lever = self.below[:free] @ carried - self.share_below[..., None] * joints[:free]
         # The column of a turn about axis k of joint j, in its own frame: R_j e_k x lever.
         by_turn = np.cross(turned[:free].swapaxes(1, 2)[None], lever[:, :, None])
         by_root = np.tile(np.eye(3), (len(carried), 1, 1))
@@ -116,7 +127,7 @@ def make_rig(motion: BodyMotion, part_ids: list[int]) -> Rig:
     surface = np.bincount(body.faces.ravel(), np.repeat(area, 3), len(rest))
     free = free_joints(motion.category)
     share = np.zeros((len(part_ids) + free, len(joints)))
-    moment = np.zeros((*share.shape, 3))
+    moment = np.zeros((len(part_ids), len(joints), 3))
     for n, part in enumerate(part_ids):
         own = np.flatnonzero(body.vertex_parts == part)
         weight = body.weights[own] * (surface[own] / surface[own].sum())[:, None]

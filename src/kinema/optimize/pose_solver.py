@@ -233,20 +233,19 @@ class _Limits:
         )
 
     def weigh(self, local: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What exceeds the ranges [3F], and its derivatives by differences [3F,3F+3]."""
+        """What exceeds the ranges [3F], and its derivatives [3F,3F+3], by differences where anything does."""
         from scipy.spatial.transform import Rotation
 
         free, small = len(self.ranges.axis), 1e-4
-        tilts = Rotation.from_rotvec(small * np.eye(3)).as_matrix()
-        turned = np.concatenate([local[None, :free], local[None, :free] @ tilts[:, None]])
-        angles = self.angles(turned)
-        over = angles[0] - np.clip(angles[0], self.ranges.low, self.ranges.high)
-        change = (angles[1:] - angles[0]) / small
-        change[np.abs(change) > 10] = 0  # where an angle wraps round
-        slope = np.zeros((free, 3, free, 3))
-        slope[np.arange(free), :, np.arange(free)] = np.where(over[..., None] != 0, change.transpose(1, 2, 0), 0)
-        flat = np.concatenate([slope.reshape(3 * free, 3 * free), np.zeros((3 * free, 3))], 1)
-        return over.ravel() / LIMIT_SIGMA_RAD, flat / LIMIT_SIGMA_RAD
+        angles = self.angles(local[None])[0]
+        over = angles - np.clip(angles, self.ranges.low, self.ranges.high)
+        slope = np.zeros((free, 3, free + 1, 3))
+        if over.any():
+            tilts = Rotation.from_rotvec(small * np.eye(3)).as_matrix()
+            change = (self.angles(local[None, :free] @ tilts[:, None]) - angles) / small
+            change[np.abs(change) > 10] = 0  # where an angle wraps round
+            slope[np.arange(free), :, np.arange(free)] = np.where(over[..., None] != 0, change.transpose(1, 2, 0), 0)
+        return over.ravel() / LIMIT_SIGMA_RAD, slope.reshape(3 * free, -1) / LIMIT_SIGMA_RAD
 
 
 @cache

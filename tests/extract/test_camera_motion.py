@@ -6,6 +6,7 @@ import pytest
 
 from kinema.camera import FIELD_OF_VIEW_RAD
 from kinema.errors import InputError
+from kinema.extract.camera_kernels import normal_equations
 from kinema.extract.camera_motion import camera_motion, level_rotation
 from kinema.types import Video
 
@@ -74,3 +75,19 @@ def test_pictures_without_texture_or_size_leave_the_camera_standing(shape):
 def test_masks_of_another_size_are_refused():
     with pytest.raises(InputError, match="subject_masks"):
         camera_motion(Video(np.zeros((2, 8, 8, 3), np.uint8), 8.0), np.zeros((2, 8, 9), bool))
+
+
+def test_the_compiled_sums_are_those_of_whole_arrays():
+    rng = np.random.default_rng(0)
+    picture, first = rng.uniform(0, 255, (2, 20, 30)).astype(np.float32)
+    both = rng.random((20, 30)) > 0.3
+    focal, middle, shift, noise = 40.0, (14.0, 11.0), 2.5, 4.0
+    dy, dx = np.gradient(picture)
+    y, x = (np.indices(picture.shape) + 0.5 - np.array(middle[::-1])[:, None, None]) / focal
+    flows = ((-1 - x * x, -x * y), (-x * y, -1 - y * y), (x, y))
+    slopes = np.stack([focal * (dx * u + dy * v)[both] for u, v in flows], -1)
+    off = (picture - first)[both] - shift
+    weighted = slopes * np.minimum(1, noise / np.abs(off))[:, None]
+    normal, off_along = normal_equations(picture, first, both, shift, focal, *middle, noise)
+    np.testing.assert_allclose(normal, weighted.T @ slopes, rtol=1e-5)
+    np.testing.assert_allclose(off_along, weighted.T @ off, rtol=1e-5)

@@ -142,6 +142,15 @@ def test_masks_and_points_come_back_from_the_networks_size(hw):
     assert fit.points_back(middle)[0] == pytest.approx(expected, abs=max(1, 1.5 * max(hw) / SIDE_PX))
 
 
+def test_maps_are_shrunk_as_by_a_filter_without_aliasing():
+    fit = Fit.of(np.zeros((1, 96, 128, 3), np.uint8))
+    logits = torch.randn(2, 5, SIDE_PX, SIDE_PX, generator=torch.Generator().manual_seed(0))
+    shown = logits[..., fit.top : fit.top + fit.small_hw[0], fit.left : fit.left + fit.small_hw[1]]
+    expected = torch.nn.functional.interpolate(shown, (96, 128), mode="bilinear", antialias=True)
+    assert fit.small_hw != (96, 128)
+    torch.testing.assert_close(fit.shrunk(logits), expected, rtol=1e-4, atol=1e-5)
+
+
 def sight(frame: int, x: int, colour: float, category: str = "human") -> Sight:
     mask = np.zeros((40, 100), bool)
     mask[10:30, max(0, x - 5) : x + 5] = True

@@ -6,6 +6,7 @@ Source: SMPL (Loper et al. 2015, equations 2-4), SMPL-X (Pavlakos et al. 2019).
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
@@ -52,19 +53,15 @@ def forward_kinematics(rotmat: torch.Tensor, bones: torch.Tensor, root: torch.Te
     """
     import torch
 
-    glob: list = [None] * len(parents)
-    joints: list = [None] * len(parents)
-    for level in depth_levels(parents):
-        if parents[level[0]] < 0:
-            glob[0], joints[0] = rotmat[..., 0, :, :], root
-            continue
-        above = torch.stack([glob[parents[j]] for j in level], -3)
-        turned = above @ rotmat[..., level, :, :]
-        moved = (above @ bones[..., level, :, None])[..., 0]
-        for k, j in enumerate(level):
-            glob[j] = turned[..., k, :, :]
-            joints[j] = joints[parents[j]] + moved[..., k, :]
-    return torch.stack(joints, -2), torch.stack(glob, -3)
+    levels = depth_levels(parents)
+    joints, glob = [root[..., None, :]], [rotmat[..., :1, :, :]]
+    for before, level in pairwise(levels):
+        at = np.searchsorted(before, parents[level])  # parents are all on the level before
+        above = glob[-1][..., at, :, :]
+        joints.append(joints[-1][..., at, :] + (above @ bones[..., level, :, None])[..., 0])
+        glob.append(above @ rotmat[..., level, :, :])
+    order = np.argsort(np.concatenate(levels))
+    return torch.cat(joints, -2)[..., order, :], torch.cat(glob, -3)[..., order, :, :]
 
 
 def load_body(category: Category = "human", file: str | Path | None = None, detail: Detail = "full") -> BodyModel:

@@ -6,6 +6,8 @@ Part labels are one fixed table for every mask of the project; `docs/conventions
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 BODY_JOINTS = (
@@ -110,6 +112,11 @@ def mirror_permutation(category: str) -> np.ndarray:
 
 def depth_levels(parents: np.ndarray) -> list[np.ndarray]:
     """Joint indices by distance from the root, root first: forward kinematics is one product a level."""
+    return _depth_levels(tuple(parents.tolist()))
+
+
+@cache
+def _depth_levels(parents: tuple[int, ...]) -> list[np.ndarray]:
     depth = np.zeros(len(parents), int)
     for joint, parent in enumerate(parents):
         depth[joint] = 0 if parent < 0 else depth[parent] + 1

@@ -18,6 +18,7 @@ from scipy.signal import savgol_filter
 
 from kinema.camera import FIELD_OF_VIEW_RAD
 from kinema.errors import InputError
+from kinema.extract.camera_kernels import normal_equations
 from kinema.types import Cameras, Video
 
 PITCH_RAD = float(np.radians(8.0))
@@ -67,7 +68,8 @@ def level_rotation(pan_rad: Float[np.ndarray, " T"], pitch_rad: Float[np.ndarray
     (sp, cp), (s, c) = ((np.sin(a), np.cos(a)) for a in (pan_rad, pitch_rad))
     right = np.stack([cp, 0 * cp, sp], -1)
     forward = np.stack([c * sp, -s, -c * cp], -1)
-    return np.stack([right, np.cross(forward, right), forward], 1)
+    down = np.stack([-s * sp, -c, s * cp], -1)
+    return np.stack([right, down, forward], 1)
 
 
 def found_motion(video: Video, masks: np.ndarray | None, focal: float, middle: np.ndarray) -> np.ndarray:
@@ -158,17 +160,11 @@ class _Pair:
         picture, both = self._laid_over(motion)
         if both.mean() < LEAST_SHARE:
             return None
-        dy, dx = np.gradient(picture)
-        y, x = (np.indices(picture.shape) + 0.5 - self.middle[::-1, None, None]) / self.focal
-        # How far a pixel goes by a pan, a pitch and a zoom, times how the picture changes along the way.
-        flows = ((-1 - x * x, -x * y), (-x * y, -1 - y * y), (x, y))
-        slopes = np.stack([self.focal * (dx * u + dy * v)[both] for u, v in flows], -1)
-        off = (picture - self.first)[both]
-        off = off - np.median(off)
-        weight = np.minimum(1, NOISE_GREY / np.maximum(np.abs(off), 1e-6))[:, None]
-        normal = (slopes * weight).T @ slopes
+        shift = float(np.median((picture - self.first)[both]))
+        x, y = self.middle
+        normal, off_along = normal_equations(picture, self.first, both, shift, self.focal, x, y, NOISE_GREY)
         normal += np.eye(3) * (1e-6 * np.trace(normal) + 1e-6)
-        return -np.linalg.solve(normal, (slopes * weight).T @ off)
+        return -np.linalg.solve(normal, off_along)
 
     def _difference(self, motion: np.ndarray) -> float | None:
         picture, both = self._laid_over(motion)

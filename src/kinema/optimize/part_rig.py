@@ -77,11 +77,6 @@ class Rig:
         return below
 
     @cached_property
-    def levels(self) -> list[np.ndarray]:
-        """Joints by distance from the root, which is not among them."""
-        return depth_levels(PARENTS[self.category])[1:]
-
-    @cached_property
     def share_below(self) -> np.ndarray:
         """[N,F] how much of a point is carried by free joint j and what hangs on it."""
         return self.share @ self.below[: free_joints(self.category)].T
@@ -91,7 +86,7 @@ class Rig:
         parents = PARENTS[self.category]
         turned, joints = local.copy(), np.empty((len(local), 3))
         joints[0] = root
-        for own in self.levels:
+        for own in depth_levels(parents)[1:]:
             above = turned[parents[own]]
             turned[own] = above @ local[own]
             joints[own] = joints[parents[own]] + (above @ self.bones[own, :, None])[..., 0]

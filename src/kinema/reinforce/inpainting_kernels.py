@@ -14,15 +14,15 @@ PATCH_PX = 4
 _COMPILE = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
-@njit(**_COMPILE)
-def _distance(image, y, x, v, u, limit):
-    """Sum of squared differences of the patches around (y, x) and (v, u); given up beyond `limit`."""
-    total = 0.0
+@njit(fastmath={"reassoc"}, **_COMPILE)
+def _distance(rows, y, x, v, u, limit):
+    """Sum of squared differences of the patches around (y, x) and (v, u); given up beyond `limit`. rows [H,3W]"""
+    total = np.float32(0)
+    one, other = 3 * (x - PATCH_PX), 3 * (u - PATCH_PX)
     for j in range(-PATCH_PX, PATCH_PX + 1):
-        for i in range(-PATCH_PX, PATCH_PX + 1):
-            for k in range(image.shape[2]):
-                difference = image[y + j, x + i, k] - image[v + j, u + i, k]
-                total += difference * difference
+        for i in range(3 * (2 * PATCH_PX + 1)):
+            difference = rows[y + j, one + i] - rows[v + j, other + i]
+            total += difference * difference
         if total >= limit:
             return limit
     return total
@@ -38,9 +38,10 @@ def search(image, targets, allowed, field, distances, rounds, seed):
     """
     state = np.uint64(seed)
     height, width = allowed.shape
+    rows = image.reshape(height, 3 * width)
     for n in range(len(targets)):
         y, x = targets[n]
-        distances[y, x] = _distance(image, y, x, field[y, x, 0], field[y, x, 1], np.inf)
+        distances[y, x] = _distance(rows, y, x, field[y, x, 0], field[y, x, 1], np.float32(np.inf))
     for turn in range(rounds):
         step = 1 if turn % 2 == 0 else -1
         for n in range(len(targets)):
@@ -51,7 +52,7 @@ def search(image, targets, allowed, field, distances, rounds, seed):
                 if field[above, beside, 0] >= 0:
                     p, q = field[above, beside, 0] + step * (k == 0), field[above, beside, 1] + step * (k == 1)
                     if 0 <= p < height and 0 <= q < width and allowed[p, q]:
-                        distance = _distance(image, y, x, p, q, least)
+                        distance = _distance(rows, y, x, p, q, least)
                         if distance < least:
                             v, u, least = p, q, distance
             reach = max(height, width)
@@ -61,7 +62,7 @@ def search(image, targets, allowed, field, distances, rounds, seed):
                 state = state * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
                 q = u + np.int64((state >> np.uint64(33)) % np.uint64(2 * reach + 1)) - reach
                 if 0 <= p < height and 0 <= q < width and allowed[p, q]:
-                    distance = _distance(image, y, x, p, q, least)
+                    distance = _distance(rows, y, x, p, q, least)
                     if distance < least:
                         v, u, least = p, q, distance
                 reach //= 2

@@ -26,22 +26,26 @@ from kinema.evaluate.frechet import frechet_distance
 from kinema.presets import find_preset
 from kinema.world.sampler import World
 
+ROUNDS = 15
+
 
 def timings(world: World, preset: str) -> dict[str, float]:
-    """Seconds of one stage and of three, warm; peak memory of the process, MB; seconds by length."""
+    """Seconds of one stage and of three, warm, medians of `ROUNDS` in turn, since the speed of a machine varies; peak
+    memory of the process, MB; seconds by length."""
     import resource
 
     job = Job(world.sample(10_000), 0, preset)
     picture, loaded = frames_of(job.clip)[0], find_preset(preset)
-    sampled(picture, loaded, None, None)
-    began = time.perf_counter()
-    sampled(picture, loaded, None, None)
-    one = time.perf_counter() - began
-    three_stages(job)
-    began = time.perf_counter()
-    result = three_stages(job)
-    found = {"one stage s": one, "three stages s": time.perf_counter() - began}
-    found |= {f"{k} s": v for k, v in result.seconds.items()}
+    rounds: list[dict[str, float]] = []
+    for _ in range(1 + ROUNDS):
+        began = time.perf_counter()
+        sampled(picture, loaded, None, None)
+        middle = time.perf_counter()
+        result = three_stages(job)
+        one, three = middle - began, time.perf_counter() - middle
+        stages = {f"{k} s": v for k, v in result.seconds.items()}
+        rounds.append({"one stage s": one, "three stages s": three, "three over one": three / one, **stages})
+    found = {name: float(np.median([r[name] for r in rounds[1:]])) for name in rounds[0]}
     found["peak MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     for frames in (32, 64, 128):
         began = time.perf_counter()

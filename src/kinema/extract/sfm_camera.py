@@ -94,18 +94,27 @@ def _reconstruct(pycolmap: Any, folder: Path, video: Video, masks: np.ndarray | 
     reading.camera_params = f"{focal},{width / 2},{height / 2}"
     extraction = pycolmap.FeatureExtractionOptions()
     extraction.sift.max_num_features = FEATURES
+    # One thread: with more, frames come in the order in which they are done, and now and then another answer with it.
+    extraction.num_threads = 1
+    matching = pycolmap.FeatureMatchingOptions()
+    matching.num_threads = 1
+    verification = pycolmap.TwoViewGeometryOptions()
+    verification.ransac.random_seed = 0
     database = folder / "database.db"
     pycolmap.extract_features(
         database, pictures, camera_mode=pycolmap.CameraMode.SINGLE, reader_options=reading,
         extraction_options=extraction, device=pycolmap.Device.cpu,
     )  # fmt: skip
-    pycolmap.match_exhaustive(database, device=pycolmap.Device.cpu)
+    pycolmap.match_exhaustive(
+        database, matching_options=matching, verification_options=verification, device=pycolmap.Device.cpu
+    )
     options = pycolmap.IncrementalPipelineOptions()
     options.multiple_models = False
     options.min_model_size = 3
     options.min_num_matches = LEAST_MATCHES
     options.extract_colors = False
     options.random_seed = 0
+    options.num_threads = 1
     options.mapper.init_min_tri_angle = LEAST_ANGLE_DEG
     options.mapper.init_min_num_inliers = 4 * LEAST_MATCHES
     models = pycolmap.incremental_mapping(database, pictures, folder, options=options)

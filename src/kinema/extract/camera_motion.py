@@ -2,9 +2,10 @@
 
 Input: a video, and where the moving subjects are. Output: a level camera a frame with the field of view that is assumed
 everywhere here, standing at (0, `HEIGHT_M`, 0) and looking along -z, down by `pitch_rad`; where it really stands and how
-far it looks down is found when the bodies are fitted. Corners of the background (Shi and Tomasi 1994) are followed by
-optical flow (Lucas and Kanade 1981, pyramids of Bouguet 2001) from a reference frame, outliers go by RANSAC, and what
-remains gives two angles and a zoom. Changes below `STILL_PX` are none: a standing camera comes out as exactly that.
+far it looks down is found when the bodies are fitted. Each frame's background is laid over that of a
+reference frame, coarse to fine, by Gauss-Newton steps on the grey levels in two angles and a zoom (Lucas and Kanade
+1981), in which large differences count less. Changes below `STILL_PX` are none: a standing camera comes out as exactly
+that.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kinema.extract.depth_order import bone_points, find_hidden, in_front_where_seen
+from kinema.extract.depth_order import bone_points, find_hidden, in_seen_order
 from kinema.extract.fit_terms import order_energy
 from kinema.extract.fitting import fit_bodies
 from tests.extract.scenes import cameras_for, seen, walker
@@ -84,15 +84,57 @@ def _gap(bodies, cameras) -> np.ndarray:
     return second - first
 
 
-def test_an_object_seen_before_a_body_is_nearer_than_it():
-    drawn = np.full((2, 20, 20), np.inf, np.float32)
-    drawn[:, 5:15, 5:15] = 3.0
-    masks = np.zeros((2, 20, 20), bool)
-    masks[0, 8:12, 8:12] = True
-    masks[1, 0:4, 0:4] = True
-    depth = np.array([3.5, 3.5], np.float32)
-    nearer = in_front_where_seen(depth, masks, drawn)
-    assert nearer[0] < 3.0
-    assert nearer[1] == 3.5
-    assert (in_front_where_seen(depth, masks, None) == depth).all()
-    assert (in_front_where_seen(depth / 2, masks, drawn) == depth / 2).all()
+GREY, RED, BLUE = (120, 120, 120), (200, 30, 30), (30, 30, 200)
+
+
+def object_at_a_body(bleeding: bool, frames: int = 6):
+    """A red object whose mask crosses a blue body: wholly over it, or beside it with a mask that takes two columns of it.
+    -> masks, how far the drawn body is, where it is seen, and the pictures."""
+    pictures = np.full((frames, 64, 64, 3), GREY, np.uint8)
+    body, masks = (np.zeros((frames, 64, 64), bool) for _ in range(2))
+    body[:, 8:56, 20:44] = True
+    columns = slice(42, 54) if bleeding else slice(26, 38)
+    masks[:, 24:36, columns] = True
+    pictures[body] = BLUE
+    pictures[masks & ~(body & bleeding)] = RED
+    drawn = np.where(body, np.float32(3), np.float32(np.inf))
+    return masks, drawn, body & ~masks, pictures
+
+
+@pytest.mark.parametrize("estimated_m", [2.0, 3.5])
+def test_an_object_seen_on_a_body_is_in_front_of_it(estimated_m):
+    masks, *rest = object_at_a_body(bleeding=False)
+    depth = in_seen_order(np.full(6, estimated_m, np.float32), masks, *rest)
+    assert (depth < 3).all()
+    assert (depth <= estimated_m).all()
+
+
+@pytest.mark.parametrize("estimated_m", [2.0, 3.5])
+def test_an_object_whose_mask_bleeds_over_a_bodys_edge_is_behind_it(estimated_m):
+    masks, *rest = object_at_a_body(bleeding=True)
+    depth = in_seen_order(np.full(6, estimated_m, np.float32), masks, *rest)
+    assert (depth > 3).all()
+    assert (depth >= estimated_m).all()
+
+
+def test_the_order_of_an_object_is_voted_on_over_frames():
+    masks, drawn, body, pictures = object_at_a_body(bleeding=False)
+    pictures[3][masks[3]] = BLUE
+    assert (in_seen_order(np.full(6, 3.5, np.float32), masks, drawn, body, pictures) < 3).all()
+
+
+def test_an_object_that_crosses_no_body_stays_where_it_is():
+    masks, drawn, body, pictures = object_at_a_body(bleeding=False)
+    depth = np.full(6, 3.5, np.float32)
+    away = np.roll(masks, -24, 2)
+    assert (in_seen_order(depth, away, drawn, body, pictures) == depth).all()
+
+
+def test_an_object_without_colours_to_go_by_is_in_front():
+    large = [a.repeat(4, 1).repeat(4, 2) for a in object_at_a_body(bleeding=True)]
+    masks, drawn, body, pictures = large
+    depth = np.full(6, 3.5, np.float32)
+    assert (in_seen_order(depth, masks, drawn, body, pictures) > 3).all()
+    assert (in_seen_order(depth, masks, drawn, body & False, pictures) < 3).all()
+    masks[:, 100:], masks[:, :99] = False, False  # one row: nothing is well inside
+    assert (in_seen_order(depth, masks, drawn, body, pictures) < 3).all()

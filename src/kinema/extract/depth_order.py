@@ -1,8 +1,9 @@
 """Who is in front of whom, from the masks (ReVision, section 4.2-S2: "depth order").
 
 A point inside of one subject's limb that lies in another one's visible mask, and not in its own, is hidden by that other
-one. Input: where the bones are in the picture, and the masks. Output: places for the fit of the bodies to heed
-(`fit_terms.order_energy`), and the depth of objects, so that what was seen in front is in front.
+one. An object that is seen on a fitted body is in front of it if the pixels there have its colours and not the body's.
+Input: where the bones are in the picture, masks, colours. Output: places for the fit of the bodies to heed
+(`fit_terms.order_energy`), and the depth of objects.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from functools import cache
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from scipy.ndimage import uniform_filter1d
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from kinema.extract.lifter import CPU, LIFTED_PARENTS
@@ -29,12 +31,19 @@ INSIDE_SHARE, OWN_SHARE = 1.5 / 128, 3.0 / 128
 """A hidden point is at least this far inside of the other's mask, and outside of its own; shares of the longer side."""
 NEAR_SHARE = 0.12
 """The limb that hides a point lies this near to it."""
-ORDER_WEIGHT = 6.0
-"""What a frame counts in which one subject hides another."""
-LEAST_CROSSED, OBJECT_GAP_M = 0.02, 0.03
-"""An object is in front of the bodies where they would hide more than this share of what is seen of it; by how much."""
-VOTE_SPAN = 2
-"""A pair's order is voted on over this many frames before and after."""
+ORDER_WEIGHT = 1.0
+"""What a frame counts in which one subject hides another: little, for the lifter and what is seen of depth know better."""
+VOTE_SPAN, OBJECT_VOTE_SPAN = 8, 2
+"""The order of two bodies, of an object and the bodies, is voted on over this many frames before and after."""
+BESIDE_SHARE = 0.1
+"""Colours of the bodies are taken this near to an object, as a share of the longer side."""
+COLOUR_STEP = 12.0
+"""A pixel that is nearer to the colours of the one than of the other by so much (8-bit CIELAB) has a whole vote."""
+FRONT_VOTE = 0.35
+"""An object is in front where the pixels' mean vote, -1 to 1, is above this: masks bleed over the edge of what is before
+them."""
+OBJECT_GAP_M = 0.03
+"""An object is nearer or farther than what it crosses by this much."""
 
 
 @cache
@@ -118,15 +127,46 @@ def bodies_depth(bodies: Sequence[BodyMotion], cameras: Cameras) -> Float[np.nda
     return rasterize(shot.meshes(slice(0, len(shot))), shot.cameras, normals=False).depth_m
 
 
-def in_front_where_seen(
-    depth_m: Float[np.ndarray, " T"], masks: Bool[np.ndarray, "T H W"], drawn_m: Float[np.ndarray, "T H W"] | None
+def in_seen_order(
+    depth_m: Float[np.ndarray, " T"],
+    masks: Bool[np.ndarray, "T H W"],
+    drawn_m: Float[np.ndarray, "T H W"],
+    bodies: Bool[np.ndarray, "T H W"],
+    frames: UInt8[np.ndarray, "T H W 3"],
 ) -> Float[np.ndarray, " T"]:
-    """Depths of an object, made less where it is seen in front of the bodies as they are drawn (`bodies_depth`)."""
-    if drawn_m is None:
-        return depth_m
-    nearer = depth_m.copy()
-    for t in np.flatnonzero(masks.any((1, 2))):
-        crossed = drawn_m[t][masks[t] & np.isfinite(drawn_m[t])]
-        if len(crossed) > LEAST_CROSSED * masks[t].sum():
-            nearer[t] = min(depth_m[t], np.quantile(crossed, 0.05) - OBJECT_GAP_M)
-    return nearer
+    """Depths of an object, changed where its mask crosses the bodies as they are drawn (`bodies_depth`): in front of them
+    if the pixels there have its own colours, else behind. bodies: where any is seen."""
+    crossed = masks & np.isfinite(drawn_m)
+    votes = _votes_for_object(crossed, masks, bodies & np.isfinite(drawn_m), frames)
+    counts = crossed.sum((1, 2), dtype=float)
+    votes, counts = (uniform_filter1d(v, 2 * OBJECT_VOTE_SPAN + 1, mode="constant") for v in (votes, counts))
+    ordered = depth_m.copy()
+    for t in np.flatnonzero(crossed.any((1, 2))):
+        nearest, farthest = np.quantile(drawn_m[t][crossed[t]], (0.05, 0.95))
+        if votes[t] > FRONT_VOTE * counts[t]:
+            ordered[t] = min(depth_m[t], nearest - OBJECT_GAP_M)
+        else:
+            ordered[t] = max(depth_m[t], farthest + OBJECT_GAP_M)
+    return ordered
+
+
+def _votes_for_object(
+    crossed: np.ndarray, masks: np.ndarray, bodies: np.ndarray, frames: np.ndarray
+) -> Float[np.ndarray, " T"]:
+    """Sum over the crossed pixels of how much more each looks like the object than like the bodies beside it, -1 to 1; 1
+    where either has no colours to go by."""
+    side = max(frames.shape[1:3])
+    lab = np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2LAB) for f in frames]).astype(np.float32)
+    core = np.stack([_distance(m) >= INSIDE_SHARE * side for m in masks])
+    votes = crossed.sum((1, 2), dtype=float)
+    if not core.any():
+        return votes
+    own = KDTree(lab[core])
+    for t in np.flatnonzero(votes):
+        away = _distance(~masks[t])
+        beside = bodies[t] & (away >= OWN_SHARE * side) & (away <= BESIDE_SHARE * side)
+        if beside.any():
+            pixels = lab[t][crossed[t]]
+            nearer = KDTree(lab[t][beside]).query(pixels)[0] - own.query(pixels)[0]
+            votes[t] = np.clip(nearer / COLOUR_STEP, -1, 1).sum()
+    return votes

@@ -16,7 +16,7 @@ from scipy.ndimage import median_filter
 from kinema.body.object_points import object_motion
 from kinema.errors import InputError
 from kinema.extract.camera_motion import camera_motion
-from kinema.extract.depth_order import bodies_depth, in_front_where_seen
+from kinema.extract.depth_order import bodies_depth, in_seen_order
 from kinema.extract.fitting import QUICK, THOROUGH, FitConfig, fit_bodies
 from kinema.extract.hands_and_face import with_hands_and_face
 from kinema.extract.lifter import Lift
@@ -80,13 +80,16 @@ def extract(
     bodies = [with_hands_and_face(b, tracks[k], cameras) for k, b in zip(alive, bodies, strict=True)]
     scale = _depth_scale([tracks[k] for k in alive], bodies, cameras, observation.depth_m)
     motions: dict[int, BodyMotion | ObjectMotion] = dict(zip(alive, bodies, strict=True))
-    drawn_m = bodies_depth(bodies, cameras) if len(alive) < len(tracks) else None
+    masks = [t.masks & t.present[:, None, None] for t in tracks]
+    drawn_m = bodies_depth(bodies, cameras) if 0 < len(alive) < len(tracks) else None
     for k, track in enumerate(tracks):
         if track.category == "object":
-            masks = track.masks & track.present[:, None, None]
-            depth_m = in_front_where_seen(_steady_depth(track, observation.depth_m * scale), masks, drawn_m)
-            flat = np.broadcast_to(depth_m[:, None, None], masks.shape)
-            motions[k] = object_motion(masks, flat, cameras, video.fps)
+            depth_m = _steady_depth(track, observation.depth_m * scale)
+            if drawn_m is not None:
+                seen = np.any([masks[i] for i in alive], 0)
+                depth_m = in_seen_order(depth_m, masks[k], drawn_m, seen, video.frames)
+            flat = np.broadcast_to(depth_m[:, None, None], masks[k].shape)
+            motions[k] = object_motion(masks[k], flat, cameras, video.fps)
     if not bodies and not known:
         motions, cameras = _stood_on_floor(motions, cameras)
     subjects = tuple(Subject(k, t.label, "", motions[k]) for k, t in enumerate(tracks))

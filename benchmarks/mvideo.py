@@ -112,7 +112,7 @@ class Bench:
         prompts = sorted({clip.scene.prompt for clip in self.reference})
         return prompts, shipped_text_judge().of_prompts(prompts)
 
-    def make(self, name: str, prompt: str, seed: int, masks: MaskSequence | None, frames: int, anchored: bool = False):
+    def make(self, name: str, prompt: str, seed: int, masks: MaskSequence | None, frames: int, anchored: bool = True):
         """-> frames, seams."""
         made = animate(masks, prompt, frames / FPS, seed, backbone=self.load(name), anchored=anchored)
         assert made.video is not None, "no file was asked for"

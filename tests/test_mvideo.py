@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from test_cogvideox import moving_masks, tiny_model
 
 from kinema.errors import InputError
-from kinema.mvideo import animate, clip_seed, gone_on_from, joined, look_of, masks_of_clip, matched
+from kinema.mvideo import animate, background_of, clip_seed, gone_on_from, joined, look_of, masks_of_clip, matched
 from kinema.reinforce.cogvideox import ClipSettings
 from kinema.types import MaskSequence
 from kinema.video import read_video
@@ -47,7 +47,7 @@ def sequence(count, fps=FPS):
 @pytest.mark.parametrize("seconds", [0.125, 1.0, 1.125, 1.25, 2.0, 3.3])
 def test_every_moment_is_there_once_whatever_the_length(seconds):
     model = Counting()
-    found = animate(None, "a dog", seconds, backbone=model)
+    found = animate(None, "a dog", seconds, backbone=model, anchored=False)
     count = round(seconds * FPS)
     assert found.frames == count
     assert found.video.frames[:, 0, 0, 0].tolist() == list(range(count))
@@ -57,7 +57,7 @@ def test_every_moment_is_there_once_whatever_the_length(seconds):
 
 def test_each_clip_sees_the_one_before_and_has_its_own_seed():
     model = Counting()
-    animate(None, "a dog", 3.0, seed=7, backbone=model)
+    animate(None, "a dog", 3.0, seed=7, backbone=model, anchored=False)
     assert model.calls[0][3] is None
     assert [call[3][:, 0, 0, 0].tolist() for call in model.calls[1:]] == [list(range(9)), list(range(8, 17))]
     assert [call[1] for call in model.calls] == [clip_seed(7, k) for k in range(3)]
@@ -65,7 +65,7 @@ def test_each_clip_sees_the_one_before_and_has_its_own_seed():
 
 
 def test_seams_are_where_clips_join():
-    found = animate(None, "a dog", 3.0, backbone=Counting())
+    found = animate(None, "a dog", 3.0, backbone=Counting(), anchored=False)
     assert [seam.frame for seam in found.seams] == [9, 17]
     assert [seam.difference_ratio for seam in found.seams] == [1, 1]
 
@@ -85,7 +85,7 @@ def test_clips_go_on_from_the_frame_that_was_shown_where_asked(anchored):
 
     plain, faded = Jumping(), Jumping()
     faded.clip = ClipSettings(STEP + 1, (16, 16), (16, 16), FPS, steps=2, fade=4)
-    jump = animate(None, "a dog", 3.0, backbone=plain).seams
+    jump = animate(None, "a dog", 3.0, backbone=plain, anchored=False).seams
     smooth = animate(None, "a dog", 3.0, backbone=faded, anchored=anchored)
     assert jump[0].difference_ratio > 50
     before, after = smooth.video.frames[8:10, 0, 0, 0].astype(int)
@@ -252,10 +252,40 @@ def test_matching_gives_the_look_and_is_nothing_for_its_own(seed):
     rng = np.random.default_rng(seed)
     clip = rng.integers(80, 170, (3, 6, 6, 3), np.uint8)
     other = rng.integers(100, 150, (2, 6, 6, 3), np.uint8)
-    assert np.array_equal(matched(clip, look_of(clip)), clip)
-    found = look_of(matched(other, look_of(clip)))
-    assert found.mean == pytest.approx(look_of(clip).mean, abs=0.5)
-    assert found.deviation == pytest.approx(look_of(clip).deviation, rel=0.15)
+    everywhere, own = np.ones((2, 6, 6), bool), look_of(clip, np.ones((3, 6, 6), bool))
+    assert np.array_equal(matched(clip, own, np.ones((3, 6, 6), bool)), clip)
+    found = look_of(matched(other, own, everywhere), everywhere)
+    assert found.mean == pytest.approx(own.mean, abs=0.5)
+    assert found.deviation == pytest.approx(own.deviation, rel=0.15)
+
+
+def test_the_look_is_that_of_the_background():
+    masks = np.zeros((2, 2, 8, 8), bool)
+    masks[0, 0, :, :2], masks[1, 1, :, :5] = True, True
+    given = MaskSequence(masks, ("a", "b"), 8.0)
+    clip = np.full((3, 16, 16, 3), 90, np.uint8)
+    clip[0, :, :4], clip[1, :, :10] = 255, 0
+    free = background_of(given, clip)
+    assert free.sum((1, 2)).tolist() == [16 * 12, 16 * 6, 16 * 16]
+    look = look_of(clip, free)
+    assert look.mean.tolist() == [90] * 3
+    assert look.deviation.tolist() == [0] * 3
+    assert background_of(None, clip).all()
+    assert background_of(MaskSequence(np.ones((3, 1, 8, 8), bool), ("a",), 8.0), clip).all()
+
+
+def test_what_grows_does_not_tint_the_place():
+    class Growing(Counting):
+        def generate(self, prompt, seed, masks=None, before=None, progress=None):
+            frames = np.random.default_rng(seed).integers(80, 100, (STEP + 1, 16, 16, 3)).astype(np.uint8)
+            frames[masks.masks[:, 0]] = 250
+            return frames
+
+    grows = np.zeros((2 * STEP + 1, 1, 16, 16), bool)
+    for t, mask in enumerate(grows[:, 0]):
+        mask[:, :t] = True
+    made = animate(MaskSequence(grows, ("it",), FPS), "a dog", (2 * STEP + 1) / FPS, backbone=Growing()).video.frames
+    assert abs(float(made[12][:, 12:].mean()) - 90) < 2
 
 
 class Fading(Counting):
@@ -268,8 +298,8 @@ class Fading(Counting):
 
 
 def test_anchoring_stops_drift_and_leaves_the_first_clip():
-    free = animate(None, "a dog", 4.0, backbone=Fading())
-    held = animate(None, "a dog", 4.0, backbone=Fading(), anchored=True)
+    free = animate(None, "a dog", 4.0, backbone=Fading(), anchored=False)
+    held = animate(None, "a dog", 4.0, backbone=Fading())
     assert np.array_equal(free.video.frames[:9], held.video.frames[:9])
     assert free.video.frames[-4:].mean() > 110
     assert abs(held.video.frames[-4:].mean() - 60) < 1

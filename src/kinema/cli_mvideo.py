@@ -32,7 +32,7 @@ def animate(
     model: Annotated[Path | None, option("FOLDER", "default: the preset's")] = None,
     adapter: Annotated[Path | None, option("FOLDER", "default: the preset's")] = None,
     seed: Annotated[int, arg(metavar="N")] = 42,
-    anchored: bool = False,
+    anchored: bool = True,
     fit: Annotated[Literal["crop", "pad"] | None, option("crop|pad", "default: they are refused")] = None,
     fps: Fps = None,
     memory: Annotated[
@@ -46,7 +46,7 @@ def animate(
 
     $ kinema animate tiger/ --prompt "a tiger runs through snow" --out tiger.mp4
     $ kinema animate tiger/ --prompt "a robot runs over grass" --seconds 4 --seed 7 --out robot.mp4
-    $ kinema animate footage.json --fit crop --anchored --prompt "two women dance on a beach" --out beach.mp4
+    $ kinema animate footage.json --fit crop --prompt "two women dance on a beach" --out beach.mp4
     $ kinema animate --prompt "a horse walks through a forest" --seconds 8 --out horse.mp4
     $ kinema animate tiger/ --prompt "a tiger" --preset cogvideox-2b --model CogVideoX-2b --adapter mine --out tiger.mp4
 
@@ -62,7 +62,7 @@ def animate(
         model: a model folder as diffusers lays it out, safetensors
         adapter: a folder that kinema train mvideo wrote for that model, without which it does not see masks
         seed: another number gives another video
-        anchored: keep every clip to the colours of the first one, for scenes that stay
+        anchored: keep every clip to the colours of the first one; --no-anchored for scenes that change
         fit: masks of another shape than the video's: crop them, or pad them
         fps: frames a second of the masks
         memory: how much of the model lies on the GPU at a time; less takes longer. See kinema doctor --preset NAME

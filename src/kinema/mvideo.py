@@ -23,8 +23,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from kinema.atomic import atomic_path
 from kinema.errors import InputError
@@ -40,6 +41,8 @@ from kinema.types import MaskSequence, Video
 
 LONGEST_S = 2400.0
 Fit = Literal["crop", "pad"]
+LEAST_BACKGROUND = 0.1
+"""A share of a clip's pixels."""
 MOST_WORDS = 8
 """Of a prompt, that are listed in a warning."""
 Progress = Callable[[str, int, int], None]
@@ -77,7 +80,7 @@ class Animation:
 
 @dataclass(frozen=True)
 class Look:
-    """Mean and deviation of the colours of a clip, RGB, 8-bit levels."""
+    """Mean and deviation of the colours of a clip's background, RGB, 8-bit levels."""
 
     mean: Float[np.ndarray, " 3"]
     deviation: Float[np.ndarray, " 3"]
@@ -93,7 +96,7 @@ def animate(
     speed: Level | Speed | None = None,
     backbone: ClipModel | None = None,
     out: str | Path | None = None,
-    anchored: bool = False,
+    anchored: bool = True,
     fit: Fit | None = None,
     watermark: bool = False,
     progress: Progress = lambda what, done, total: None,
@@ -106,7 +109,8 @@ def animate(
     backbone  a loaded one of that preset instead
     out       .mp4, or a folder for PNG files, to which frames go as they are made; its clips stay in NAME.clips beside it.
               None: all of the frames come back in memory
-    anchored  give every clip the mean and deviation of the first one's colours: against drift, for scenes that stay
+    anchored  give every clip the mean and deviation that the background's colours have in the first one, against drift;
+              False for scenes that change
     fit       what to do with masks that have not the video's shape: "crop" or "pad" them; None: refuse them
     watermark  also mark the frames of `out`, invisibly; an .mp4 has a manifest in any case (`kinema.provenance`)
     Raises InputError; finished clips are kept.
@@ -163,11 +167,11 @@ def clips(
         if frames is None:
             frames = backbone.generate(prompt, clip_seed(seed, number), own, before, report)
             if anchored and look is not None:
-                frames = matched(frames, look)
+                frames = matched(frames, look, background_of(own, frames))
             if before is not None and clip.fade:
                 frames = gone_on_from(before[-1], frames, clip.fade)
             _save_clip(path, key, frames)
-        look = look or look_of(frames)
+        look = look or look_of(frames, background_of(own, frames))
         before = frames
         yield frames
 
@@ -242,16 +246,32 @@ def masks_of_clip(masks: MaskSequence | None, number: int, clip: ClipSettings) -
     return MaskSequence(masks.masks[shown], masks.labels, clip.fps) if len(shown) else None
 
 
-def look_of(frames: UInt8[np.ndarray, "T H W 3"]) -> Look:
-    """Of all pixels of a clip; frame by frame, so that no copy of the clip is made."""
-    means = np.mean([frame.mean((0, 1)) for frame in frames], 0)
-    squares = np.mean([np.square(frame.astype(np.float32)).mean((0, 1), dtype=np.float64) for frame in frames], 0)
-    return Look(means, np.sqrt(np.maximum(squares - means**2, 0)))
+def background_of(masks: MaskSequence | None, frames: UInt8[np.ndarray, "T H W 3"]) -> Bool[np.ndarray, "T H W"]:
+    """Where in a clip no mask is: what comes and goes is not what the place looks like. Everywhere where masks leave less
+    than `LEAST_BACKGROUND`."""
+    everywhere = np.ones(frames.shape[:3], bool)
+    if masks is None:
+        return everywhere
+    free = everywhere.copy()
+    for t, objects in enumerate(masks.masks):
+        covered = objects.any(0).astype(np.uint8)
+        free[t] = cv2.resize(covered, frames.shape[2:0:-1], interpolation=cv2.INTER_NEAREST_EXACT) == 0
+    return free if free.mean() >= LEAST_BACKGROUND else everywhere
 
 
-def matched(frames: UInt8[np.ndarray, "T H W 3"], look: Look) -> UInt8[np.ndarray, "T H W 3"]:
-    """The clip with the mean and deviation of each colour that `look` has; a flat one is only shifted."""
-    own = look_of(frames)
+def look_of(frames: UInt8[np.ndarray, "T H W 3"], where: Bool[np.ndarray, "T H W"]) -> Look:
+    """Of these pixels of a clip; frame by frame, so that no copy of the clip is made."""
+    count = where.sum()
+    mean = sum(frame[there].sum(0, dtype=float) for frame, there in zip(frames, where, strict=True)) / count
+    off = sum(np.square(frame[there] - mean).sum(0) for frame, there in zip(frames, where, strict=True)) / count
+    return Look(mean, np.sqrt(off))
+
+
+def matched(
+    frames: UInt8[np.ndarray, "T H W 3"], look: Look, where: Bool[np.ndarray, "T H W"]
+) -> UInt8[np.ndarray, "T H W 3"]:
+    """The clip, whose colours have there the mean and deviation that `look` has; a flat colour is only shifted."""
+    own = look_of(frames, where)
     scale = np.where(own.deviation > 0, look.deviation / np.maximum(own.deviation, 1e-9), 1.0)
     new = np.empty_like(frames)
     for target, frame in zip(new, frames, strict=True):

@@ -74,12 +74,14 @@ def test_the_command_line_says_what_the_page_was_told():
         "prompt": "snow",
         "seconds": 4.0,
         "seed": 1,
-        "anchored": True,
+        "anchored": False,
     }
     edit, animate = (shlex.split(line) for line in commands.animate_command(masks))
     assert parse_step(edit[edit.index("--op") + 1]).values == {"x": 0.1}
     assert animate[2] == "edited_again.npz"
-    assert "--anchored" in animate
+    assert "--no-anchored" in animate
+    (line,) = commands.animate_command({"masks": "masks.npz", "prompt": "snow", "anchored": True})
+    assert "anchored" not in line
 
 
 def test_models_that_cannot_run_here_are_disabled_and_say_what_they_need(monkeypatch):

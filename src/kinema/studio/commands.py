@@ -37,7 +37,8 @@ def animate_command(settings: dict[str, Any]) -> list[str]:
         masks = "edited_again.npz"
     words = ["kinema", "animate", *([masks] if masks else []), "--out", "again.mp4"]
     words += _options(settings, "prompt", "seconds", "seed", "preset", "fit")
-    words += [f"--{name}" for name in ("anchored", "watermark") if settings.get(name)]
+    words += [] if settings.get("anchored", True) else ["--no-anchored"]
+    words += ["--watermark"] if settings.get("watermark") else []
     return [*lines, shlex.join(words)]
 
 

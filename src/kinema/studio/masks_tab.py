@@ -77,7 +77,7 @@ def build(studio: Studio) -> None:
                 seed = gr.Number(42, precision=0, label="Seed", min_width=90)
             with gr.Accordion("More", open=False):
                 anchored = gr.Checkbox(
-                    False, label="Keep to the colours of the first clip", info="for scenes that stay"
+                    True, label="Keep to the colours of the first clip", info="not for scenes that change"
                 )
                 fit = gr.Radio(list(FITS.items()), value="crop", label="Masks of another shape")
                 mark = visits.watermark_box()

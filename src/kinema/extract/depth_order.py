@@ -39,6 +39,8 @@ BESIDE_SHARE = 0.1
 """Colours of the bodies are taken this near to an object, as a share of the longer side."""
 COLOUR_STEP = 12.0
 """A pixel that is nearer to the colours of the one than of the other by so much (8-bit CIELAB) has a whole vote."""
+MOST_COLOURS = 500
+"""So many pixels tell what something looks like."""
 FRONT_VOTE = 0.35
 """An object is in front where the pixels' mean vote, -1 to 1, is above this: masks bleed over the edge of what is before
 them."""
@@ -156,17 +158,22 @@ def _votes_for_object(
     """Sum over the crossed pixels of how much more each looks like the object than like the bodies beside it, -1 to 1; 1
     where either has no colours to go by."""
     side = max(frames.shape[1:3])
-    lab = np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2LAB) for f in frames]).astype(np.float32)
+    lab = np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2LAB) for f in frames])
     core = np.stack([_distance(m) >= INSIDE_SHARE * side for m in masks])
     votes = crossed.sum((1, 2), dtype=float)
     if not core.any():
         return votes
-    own = KDTree(lab[core])
+    own = KDTree(_some(lab[core]))
     for t in np.flatnonzero(votes):
         away = _distance(~masks[t])
         beside = bodies[t] & (away >= OWN_SHARE * side) & (away <= BESIDE_SHARE * side)
         if beside.any():
-            pixels = lab[t][crossed[t]]
-            nearer = KDTree(lab[t][beside]).query(pixels)[0] - own.query(pixels)[0]
-            votes[t] = np.clip(nearer / COLOUR_STEP, -1, 1).sum()
+            pixels = _some(lab[t][crossed[t]])
+            nearer = KDTree(_some(lab[t][beside])).query(pixels)[0] - own.query(pixels)[0]
+            votes[t] *= np.clip(nearer / COLOUR_STEP, -1, 1).mean()
     return votes
+
+
+def _some(colours: UInt8[np.ndarray, "N 3"]) -> UInt8[np.ndarray, "M 3"]:
+    """At most `MOST_COLOURS` of them, evenly chosen."""
+    return colours[np.linspace(0, len(colours) - 1, min(len(colours), MOST_COLOURS)).astype(int)]

@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
@@ -171,7 +170,8 @@ def clips(
             if before is not None and clip.fade:
                 frames = gone_on_from(before[-1], frames, clip.fade)
             _save_clip(path, key, frames)
-        look = look or look_of(frames, background_of(own, frames))
+        if anchored and look is None:
+            look = look_of(frames, background_of(own, frames))
         before = frames
         yield frames
 
@@ -253,9 +253,7 @@ def background_of(masks: MaskSequence | None, frames: UInt8[np.ndarray, "T H W 3
     if masks is None:
         return everywhere
     free = everywhere.copy()
-    for t, objects in enumerate(masks.masks):
-        covered = objects.any(0).astype(np.uint8)
-        free[t] = cv2.resize(covered, frames.shape[2:0:-1], interpolation=cv2.INTER_NEAREST_EXACT) == 0
+    free[: len(masks)] = ~fit_masks(masks, frames.shape[1:3], cover=True).masks.any(1)
     return free if free.mean() >= LEAST_BACKGROUND else everywhere
 
 

@@ -131,8 +131,7 @@ def test_an_object_that_crosses_no_body_stays_where_it_is():
 
 
 def test_an_object_without_colours_to_go_by_is_in_front():
-    large = [a.repeat(4, 1).repeat(4, 2) for a in object_at_a_body(bleeding=True)]
-    masks, drawn, body, pictures = large
+    masks, drawn, body, pictures = (a.repeat(4, 1).repeat(4, 2) for a in object_at_a_body(bleeding=True))
     depth = np.full(6, 3.5, np.float32)
     assert (in_seen_order(depth, masks, drawn, body, pictures) > 3).all()
     assert (in_seen_order(depth, masks, drawn, body & False, pictures) < 3).all()

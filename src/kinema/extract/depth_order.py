@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from scipy.ndimage import uniform_filter1d
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from kinema.extract.lifter import CPU, LIFTED_PARENTS
@@ -138,8 +137,9 @@ def in_seen_order(
 ) -> Float[np.ndarray, " T"]:
     """Depths of an object, changed where its mask crosses the bodies as they are drawn (`bodies_depth`): in front of them
     if the pixels there have its own colours, else behind. bodies: where any is seen."""
-    crossed = masks & np.isfinite(drawn_m)
-    votes = _votes_for_object(crossed, masks, bodies & np.isfinite(drawn_m), frames)
+    drawn = np.isfinite(drawn_m)
+    crossed = masks & drawn
+    votes = _votes_for_object(crossed, masks, bodies & drawn, frames)
     counts = crossed.sum((1, 2), dtype=float)
     votes, counts = (uniform_filter1d(v, 2 * OBJECT_VOTE_SPAN + 1, mode="constant") for v in (votes, counts))
     ordered = depth_m.copy()
@@ -157,12 +157,14 @@ def _votes_for_object(
 ) -> Float[np.ndarray, " T"]:
     """Sum over the crossed pixels of how much more each looks like the object than like the bodies beside it, -1 to 1; 1
     where either has no colours to go by."""
+    from scipy.spatial import KDTree
+
     side = max(frames.shape[1:3])
-    lab = np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2LAB) for f in frames])
     core = np.stack([_distance(m) >= INSIDE_SHARE * side for m in masks])
     votes = crossed.sum((1, 2), dtype=float)
-    if not core.any():
+    if not (votes.any() and core.any()):
         return votes
+    lab = np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2LAB) for f in frames])
     own = KDTree(_some(lab[core]))
     for t in np.flatnonzero(votes):
         away = _distance(~masks[t])

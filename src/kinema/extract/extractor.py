@@ -82,11 +82,11 @@ def extract(
     motions: dict[int, BodyMotion | ObjectMotion] = dict(zip(alive, bodies, strict=True))
     masks = [t.masks & t.present[:, None, None] for t in tracks]
     drawn_m = bodies_depth(bodies, cameras) if 0 < len(alive) < len(tracks) else None
+    seen = np.any([masks[k] for k in alive], 0)
     for k, track in enumerate(tracks):
         if track.category == "object":
             depth_m = _steady_depth(track, observation.depth_m * scale)
             if drawn_m is not None:
-                seen = np.any([masks[i] for i in alive], 0)
                 depth_m = in_seen_order(depth_m, masks[k], drawn_m, seen, video.frames)
             flat = np.broadcast_to(depth_m[:, None, None], masks[k].shape)
             motions[k] = object_motion(masks[k], flat, cameras, video.fps)

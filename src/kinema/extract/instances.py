@@ -6,13 +6,14 @@ the heatmaps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from kinema.extract.keypoints import Keypoints
+from kinema.extract.label_edges import mended
 from kinema.extract.observation import KEYPOINTS, SubjectCategory
 from kinema.extract.perception_net import CATEGORIES, COARSE, JOINT_SLICES, OFFSET_PX
 
@@ -113,6 +114,20 @@ def _without_specks(mask: np.ndarray) -> np.ndarray:
     area = np.bincount(np.ravel(labels), minlength=count)
     keep = [k for k in range(1, count) if area[k] >= SPECK * area[1:].sum()]
     return np.isin(labels, keep)
+
+
+def with_mended_edges(
+    picture: UInt8[np.ndarray, "H W 3"], part_ids: UInt8[np.ndarray, "H W"], instances: list[Instance]
+) -> tuple[UInt8[np.ndarray, "H W"], list[Instance]]:
+    """Parts and subjects with edges where the picture has them (`label_edges`)."""
+    whose = np.zeros(part_ids.shape, np.int32)
+    for number, instance in enumerate(instances, 1):
+        whose[instance.mask] = number
+    names, labels = np.unique(np.where(part_ids > 0, whose * 256 + part_ids, 0), return_inverse=True)
+    labels = mended(picture, labels.reshape(part_ids.shape).astype(np.int32), (names // 256).astype(np.int32))
+    whose, part_ids = names[labels] // 256, (names[labels] % 256).astype(np.uint8)
+    found = [replace(instance, mask=whose == number) for number, instance in enumerate(instances, 1)]
+    return part_ids, [instance for instance in found if instance.mask.any()]
 
 
 def box_of_mask(mask: Bool[np.ndarray, "H W"]) -> Float32[np.ndarray, " 4"]:

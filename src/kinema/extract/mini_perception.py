@@ -7,7 +7,7 @@ to 192 pixels on the longer side: limbs of a few pixels are seen better when the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from kinema.checkpoints import ASSETS, read_weights, write_weights
 from kinema.extract.detection import Detection, box_iou
-from kinema.extract.instances import Instance, box_of_mask, find_instances, find_keypoints
+from kinema.extract.instances import Instance, box_of_mask, find_instances, find_keypoints, with_mended_edges
 from kinema.extract.keypoints import Keypoints
 from kinema.extract.perception_net import (
     CATEGORIES,
@@ -48,7 +48,8 @@ LABELS = {"human": "a person", "animal": "an animal", "object": "an object"}
 @dataclass(frozen=True)
 class Seen:
     """One pass over T frames: part ids at the frames' size; at the network's size S x S, a quarter of it for the joints,
-    heatmaps 0-1, depth, the subjects, and by what they are called the highest peak of any centre, 0-1."""
+    heatmaps 0-1 and depth; the subjects, at the smaller of the two sizes; and by what they are called the highest peak
+    of any centre, 0-1."""
 
     part_ids: UInt8[np.ndarray, "T H W"]
     heatmaps: Float32[np.ndarray, "T J s s"]
@@ -153,7 +154,9 @@ class Fit:
         return out
 
     def back(self, small: np.ndarray) -> np.ndarray:
-        """[S,S] -> [H,W], nearest."""
+        """[S,S] -> [H,W], nearest; what is of that size stays."""
+        if small.shape == self.hw:
+            return small
         small = small[self.top : self.top + self.small_hw[0], self.left : self.left + self.small_hw[1]]
         if self.hw == self.small_hw:
             return small
@@ -212,13 +215,19 @@ def look(net: PerceptionNet, frames: UInt8[np.ndarray, "T H W 3"], steady_frames
     if steady_frames:
         classes += map(_likeliest, steady.rest())
         large_classes = [fit.there(c) for c in classes] if small else classes
-    instances = []
-    for large, peaks, coarse in zip(large_classes, centres, offsets, strict=True):
+    part_ids, instances = [], []
+    for picture, seen, large, peaks, coarse in zip(
+        frames if small else pictures, classes, large_classes, centres, offsets, strict=True
+    ):
         (shift,) = F.interpolate(coarse, scale_factor=COARSE, mode="bilinear", align_corners=False).numpy()
-        instances.append(find_instances(PART_OF_CLASS[large], peaks, shift))
-    part_ids = PART_OF_CLASS[np.stack(classes if small else [fit.back(c) for c in classes])]
+        found = find_instances(PART_OF_CLASS[large], peaks, shift)
+        if small:
+            found = [replace(i, mask=fit.back(i.mask)) for i in found]
+        parts, found = with_mended_edges(picture, PART_OF_CLASS[seen], found)
+        part_ids.append(fit.back(parts))
+        instances.append(found)
     best = {LABELS[c]: max(float(peaks[k].max()) for peaks in centres) for k, c in enumerate(CATEGORIES)}
-    return Seen(part_ids, np.concatenate(heat), np.concatenate(depth), instances, best)
+    return Seen(np.stack(part_ids), np.concatenate(heat), np.concatenate(depth), instances, best)
 
 
 def _best(logits: Tensor) -> UInt8[np.ndarray, "T H W"]:

@@ -1,9 +1,9 @@
 """Who is in front of whom, from the masks (ReVision, section 4.2-S2: "depth order").
 
 A point inside of one subject's limb that lies in another one's visible mask, and not in its own, is hidden by that other
-one. An object that is seen on a fitted body is in front of it if the pixels there have its colours and not the body's.
+one. An object is in front of a fitted body where it is seen on it, once what looks like a body is taken off its mask.
 Input: where the bones are in the picture, masks, colours. Output: places for the fit of the bodies to heed
-(`fit_terms.order_energy`), and the depth of objects.
+(`fit_terms.order_energy`), and the masks and depth of objects.
 """
 
 from __future__ import annotations
@@ -32,19 +32,14 @@ NEAR_SHARE = 0.12
 """The limb that hides a point lies this near to it."""
 ORDER_WEIGHT = 1.0
 """What a frame counts in which one subject hides another: little, for the lifter and what is seen of depth know better."""
-VOTE_SPAN, OBJECT_VOTE_SPAN = 8, 2
-"""The order of two bodies, of an object and the bodies, is voted on over this many frames before and after."""
+VOTE_SPAN = 8
+"""The order of two bodies is voted on over this many frames before and after."""
 BESIDE_SHARE = 0.1
 """Colours of the bodies are taken this near to an object, as a share of the longer side."""
-COLOUR_STEP = 12.0
-"""A pixel that is nearer to the colours of the one than of the other by so much (8-bit CIELAB) has a whole vote."""
-MOST_COLOURS = 500
+LEAST_COLOURS, MOST_COLOURS = 20, 500
 """So many pixels tell what something looks like."""
-FRONT_VOTE = 0.35
-"""An object is in front where the pixels' mean vote, -1 to 1, is above this: masks bleed over the edge of what is before
-them."""
 OBJECT_GAP_M = 0.03
-"""An object is nearer or farther than what it crosses by this much."""
+"""An object is nearer than what it crosses by this much."""
 
 
 @cache
@@ -128,52 +123,37 @@ def bodies_depth(bodies: Sequence[BodyMotion], cameras: Cameras) -> Float[np.nda
     return rasterize(shot.meshes(slice(0, len(shot))), shot.cameras, normals=False).depth_m
 
 
-def in_seen_order(
-    depth_m: Float[np.ndarray, " T"],
-    masks: Bool[np.ndarray, "T H W"],
-    drawn_m: Float[np.ndarray, "T H W"],
-    bodies: Bool[np.ndarray, "T H W"],
-    frames: UInt8[np.ndarray, "T H W 3"],
-) -> Float[np.ndarray, " T"]:
-    """Depths of an object, changed where its mask crosses the bodies as they are drawn (`bodies_depth`): in front of them
-    if the pixels there have its own colours, else behind. bodies: where any is seen."""
-    drawn = np.isfinite(drawn_m)
-    crossed = masks & drawn
-    votes = _votes_for_object(crossed, masks, bodies & drawn, frames)
-    counts = crossed.sum((1, 2), dtype=float)
-    votes, counts = (uniform_filter1d(v, 2 * OBJECT_VOTE_SPAN + 1, mode="constant") for v in (votes, counts))
-    ordered = depth_m.copy()
-    for t in np.flatnonzero(crossed.any((1, 2))):
-        nearest, farthest = np.quantile(drawn_m[t][crossed[t]], (0.05, 0.95))
-        if votes[t] > FRONT_VOTE * counts[t]:
-            ordered[t] = min(depth_m[t], nearest - OBJECT_GAP_M)
-        else:
-            ordered[t] = max(depth_m[t], farthest + OBJECT_GAP_M)
-    return ordered
-
-
-def _votes_for_object(
-    crossed: np.ndarray, masks: np.ndarray, bodies: np.ndarray, frames: np.ndarray
-) -> Float[np.ndarray, " T"]:
-    """Sum over the crossed pixels of how much more each looks like the object than like the bodies beside it, -1 to 1; 1
-    where either has no colours to go by."""
+def own_pixels(
+    masks: Bool[np.ndarray, "T H W"], bodies: Bool[np.ndarray, "T H W"], frames: UInt8[np.ndarray, "T H W 3"]
+) -> Bool[np.ndarray, "T H W"]:
+    """An object's masks without the pixels whose colour (CIELAB) is nearer to those of bodies beside it than to its own, which
+    are those well inside of it in all frames: masks bleed over hands and legs. bodies: where any is seen."""
     from scipy.spatial import KDTree
 
     side = max(frames.shape[1:3])
-    core = np.stack([_distance(m) >= INSIDE_SHARE * side for m in masks])
-    votes = crossed.sum((1, 2), dtype=float)
-    if not (votes.any() and core.any()):
-        return votes
     lab = np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2LAB) for f in frames])
-    own = KDTree(_some(lab[core]))
-    for t in np.flatnonzero(votes):
+    inside = np.stack([_distance(m) >= OWN_SHARE * side for m in masks])
+    if inside.sum() < LEAST_COLOURS:
+        return masks
+    of_object, kept = KDTree(_some(lab[inside])), masks.copy()
+    for t in np.flatnonzero(masks.any((1, 2))):
         away = _distance(~masks[t])
         beside = bodies[t] & (away >= OWN_SHARE * side) & (away <= BESIDE_SHARE * side)
         if beside.any():
-            pixels = _some(lab[t][crossed[t]])
-            nearer = KDTree(_some(lab[t][beside])).query(pixels)[0] - own.query(pixels)[0]
-            votes[t] *= np.clip(nearer / COLOUR_STEP, -1, 1).mean()
-    return votes
+            pixels = lab[t][masks[t]]
+            kept[t][masks[t]] = of_object.query(pixels)[0] < KDTree(_some(lab[t][beside])).query(pixels)[0]
+    return kept
+
+
+def before_bodies(
+    depth_m: Float[np.ndarray, " T"], masks: Bool[np.ndarray, "T H W"], drawn_m: Float[np.ndarray, "T H W"]
+) -> Float[np.ndarray, " T"]:
+    """Depths of an object, nearer than the bodies as they are drawn (`bodies_depth`) wherever it is seen on them."""
+    ordered = depth_m.copy()
+    crossed = masks & np.isfinite(drawn_m)
+    for t in np.flatnonzero(crossed.any((1, 2))):
+        ordered[t] = min(depth_m[t], np.quantile(drawn_m[t][crossed[t]], 0.05) - OBJECT_GAP_M)
+    return ordered
 
 
 def _some(colours: UInt8[np.ndarray, "N 3"]) -> UInt8[np.ndarray, "M 3"]:

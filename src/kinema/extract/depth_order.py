@@ -39,7 +39,7 @@ BESIDE_SHARE = 0.1
 LEAST_COLOURS, MOST_COLOURS = 20, 500
 """So many pixels tell what something looks like."""
 OBJECT_GAP_M = 0.03
-"""An object is nearer than what it crosses by this much."""
+"""An object is nearer or farther than what it crosses by this much."""
 
 
 @cache
@@ -145,14 +145,21 @@ def own_pixels(
     return kept
 
 
-def before_bodies(
-    depth_m: Float[np.ndarray, " T"], masks: Bool[np.ndarray, "T H W"], drawn_m: Float[np.ndarray, "T H W"]
+def in_seen_order(
+    depth_m: Float[np.ndarray, " T"],
+    masks: Bool[np.ndarray, "T H W"],
+    own: Bool[np.ndarray, "T H W"],
+    drawn_m: Float[np.ndarray, "T H W"],
 ) -> Float[np.ndarray, " T"]:
-    """Depths of an object, nearer than the bodies as they are drawn (`bodies_depth`) wherever it is seen on them."""
+    """Depths of an object, changed where its masks cross the bodies as they are drawn (`bodies_depth`): in front of them where
+    one of its `own_pixels` lies on them, else behind."""
     ordered = depth_m.copy()
-    crossed = masks & np.isfinite(drawn_m)
-    for t in np.flatnonzero(crossed.any((1, 2))):
-        ordered[t] = min(depth_m[t], np.quantile(drawn_m[t][crossed[t]], 0.05) - OBJECT_GAP_M)
+    drawn = np.isfinite(drawn_m)
+    for t in np.flatnonzero((masks & drawn).any((1, 2))):
+        if (on_body := own[t] & drawn[t]).any():
+            ordered[t] = min(depth_m[t], np.quantile(drawn_m[t][on_body], 0.05) - OBJECT_GAP_M)
+        else:
+            ordered[t] = max(depth_m[t], np.quantile(drawn_m[t][masks[t] & drawn[t]], 0.95) + OBJECT_GAP_M)
     return ordered
 
 

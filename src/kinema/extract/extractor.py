@@ -16,7 +16,7 @@ from scipy.ndimage import median_filter
 from kinema.body.object_points import object_motion
 from kinema.errors import InputError
 from kinema.extract.camera_motion import camera_motion
-from kinema.extract.depth_order import before_bodies, bodies_depth, own_pixels
+from kinema.extract.depth_order import bodies_depth, in_seen_order, own_pixels
 from kinema.extract.fitting import QUICK, THOROUGH, FitConfig, fit_bodies
 from kinema.extract.hands_and_face import with_hands_and_face
 from kinema.extract.lifter import Lift
@@ -87,8 +87,9 @@ def extract(
         if track.category == "object":
             depth_m = _steady_depth(track, observation.depth_m * scale)
             if drawn_m is not None:
-                masks[k] = own_pixels(masks[k], seen, video.frames)
-                depth_m = before_bodies(depth_m, masks[k], drawn_m)
+                own = own_pixels(masks[k], seen, video.frames)
+                depth_m = in_seen_order(depth_m, masks[k], own, drawn_m)
+                masks[k] = own
             flat = np.broadcast_to(depth_m[:, None, None], masks[k].shape)
             motions[k] = object_motion(masks[k], flat, cameras, video.fps)
     if not bodies and not known:

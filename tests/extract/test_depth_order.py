@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kinema.extract.depth_order import bone_points, find_hidden, in_seen_order
+from kinema.extract.depth_order import bone_points, find_hidden, in_seen_order, own_pixels
 from kinema.extract.fit_terms import order_energy
 from kinema.extract.fitting import fit_bodies
 from tests.extract.scenes import cameras_for, seen, walker
@@ -103,37 +103,44 @@ def object_at_a_body(bleeding: bool, frames: int = 6):
 
 @pytest.mark.parametrize("estimated_m", [2.0, 3.5])
 def test_an_object_seen_on_a_body_is_in_front_of_it(estimated_m):
-    masks, *rest = object_at_a_body(bleeding=False)
-    depth = in_seen_order(np.full(6, estimated_m, np.float32), masks, *rest)
+    masks, drawn, body, pictures = object_at_a_body(bleeding=False)
+    own = own_pixels(masks, body, pictures)
+    np.testing.assert_array_equal(own, masks)
+    depth = in_seen_order(np.full(6, estimated_m, np.float32), masks, own, drawn)
     assert (depth < 3).all()
     assert (depth <= estimated_m).all()
 
 
 @pytest.mark.parametrize("estimated_m", [2.0, 3.5])
 def test_an_object_whose_mask_bleeds_over_a_bodys_edge_is_behind_it(estimated_m):
-    masks, *rest = object_at_a_body(bleeding=True)
-    depth = in_seen_order(np.full(6, estimated_m, np.float32), masks, *rest)
+    masks, drawn, body, pictures = object_at_a_body(bleeding=True)
+    own = own_pixels(masks, body, pictures)
+    np.testing.assert_array_equal(own, masks & (pictures == RED).all(-1))
+    depth = in_seen_order(np.full(6, estimated_m, np.float32), masks, own, drawn)
     assert (depth > 3).all()
     assert (depth >= estimated_m).all()
 
 
-def test_the_order_of_an_object_is_voted_on_over_frames():
+def test_fingers_before_a_thing_are_not_the_things():
     masks, drawn, body, pictures = object_at_a_body(bleeding=False)
-    pictures[3][masks[3]] = BLUE
-    assert (in_seen_order(np.full(6, 3.5, np.float32), masks, drawn, body, pictures) < 3).all()
+    pictures[:, 28:32, 26:34] = BLUE
+    own = own_pixels(masks, body, pictures)
+    np.testing.assert_array_equal(own, masks & (pictures == RED).all(-1))
+    assert (in_seen_order(np.full(6, 3.5, np.float32), masks, own, drawn) < 3).all()
 
 
 def test_an_object_that_crosses_no_body_stays_where_it_is():
     masks, drawn, body, pictures = object_at_a_body(bleeding=False)
     depth = np.full(6, 3.5, np.float32)
     away = np.roll(masks, -24, 2)
-    assert (in_seen_order(depth, away, drawn, body, pictures) == depth).all()
+    assert (in_seen_order(depth, away, own_pixels(away, body, pictures), drawn) == depth).all()
 
 
-def test_an_object_without_colours_to_go_by_is_in_front():
+def test_an_object_without_colours_to_go_by_keeps_its_mask():
     masks, drawn, body, pictures = (a.repeat(4, 1).repeat(4, 2) for a in object_at_a_body(bleeding=True))
-    depth = np.full(6, 3.5, np.float32)
-    assert (in_seen_order(depth, masks, drawn, body, pictures) > 3).all()
-    assert (in_seen_order(depth, masks, drawn, body & False, pictures) < 3).all()
-    masks[:, 100:], masks[:, :99] = False, False  # one row: nothing is well inside
-    assert (in_seen_order(depth, masks, drawn, body, pictures) < 3).all()
+    assert own_pixels(masks, body, pictures).sum() < masks.sum()
+    np.testing.assert_array_equal(own_pixels(masks, body & False, pictures), masks)
+    thin = masks.copy()
+    thin[:, 100:], thin[:, :99] = False, False  # one row: nothing is well inside
+    np.testing.assert_array_equal(own_pixels(thin, body, pictures), thin)
+    assert (in_seen_order(np.full(6, 3.5, np.float32), thin, thin, drawn) < 3).all()

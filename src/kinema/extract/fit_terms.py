@@ -33,7 +33,7 @@ from kinema.types import Category
 
 PIXEL_SIGMA_SHARE, LEAST_PIXEL_SIGMA_SHARE = 2.0 / 128, 0.6 / 128
 """Error of a certain keypoint, as a share of the picture's longer side: at first, and what it may turn out to be."""
-OUTLINE_SIGMA_SHARE, OUTLINE_WEIGHT = 1.0 / 128, 100.0
+OUTLINE_SIGMA_SHARE, OUTLINE_WEIGHT = 1.0 / 128, 24.0
 """Error of an outline, and what a frame's outline counts, in keypoints."""
 RAYLEIGH_MEDIAN = 1.1774
 """Median length of a 2D error, in standard deviations of one axis."""

@@ -100,10 +100,11 @@ def test_parts_and_subjects_are_mended_together():
     np.testing.assert_array_equal(parts == 64, found[1].mask)
 
 
-def test_a_subject_that_was_nothing_but_edge_is_gone():
-    picture = np.empty((32, 40, 3), np.uint8)
-    picture[:] = GREY
+def test_a_small_thing_of_the_colours_around_it_stays():
+    picture = np.full((32, 40, 3), 120, np.uint8)
     part_ids = np.zeros((32, 40), np.uint8)
     part_ids[10:12, 10:12] = 64
-    parts, found = with_mended_edges(picture, part_ids, [Instance("object", 0.8, part_ids == 64)])
-    assert not found and not parts.any()
+    thing = Instance("object", 0.8, part_ids == 64)
+    parts, (found,) = with_mended_edges(picture, part_ids, [thing])
+    np.testing.assert_array_equal(parts, part_ids)
+    np.testing.assert_array_equal(found.mask, thing.mask)

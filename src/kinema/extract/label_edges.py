@@ -25,6 +25,9 @@ CLEARLY, CLEARLY_WITHIN = 3.0, 16.0
 """By how much more another label's colours must be a pixel's for it to change; and where both are of one group, such as
 parts of a body, which may well be of one colour."""
 
+LEAST_KEPT = 0.5
+"""A label that would lose more of its pixels in a round keeps all of them: what is thin has no inside to go by."""
+
 
 def mended(
     picture: UInt8[np.ndarray, "H W 3"], labels: Int32[np.ndarray, "H W"], groups: Int32[np.ndarray, " L"]
@@ -36,7 +39,9 @@ def mended(
     for _ in range(ROUNDS):
         distance = _edge_distance(labels)
         near_edge = np.square(NEAR_EDGE_COSTS * np.maximum(EDGE_PX - distance, 0))
-        labels = _mend(colours, labels, groups, distance <= EDGE_PX, near_edge, _around())
+        found = _mend(colours, labels, groups, distance <= EDGE_PX, near_edge, _around())
+        kept, all_of_it = (np.bincount(at, minlength=len(groups)) for at in (labels[found == labels], labels.ravel()))
+        labels = np.where((kept < LEAST_KEPT * all_of_it)[labels], labels, found)
     return labels
 
 

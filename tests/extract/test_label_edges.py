@@ -93,7 +93,7 @@ def test_parts_and_subjects_are_mended_together():
     part_ids[4:28, 8:22], part_ids[4:28, 22:36] = 1, 64
     left, right = part_ids == 1, part_ids == 64
     parts, found = with_mended_edges(picture, part_ids, [Instance("human", 0.9, left), Instance("object", 0.8, right)])
-    assert [i.category for i in found] == ["human", "object"] and [i.score for i in found] == [0.9, 0.8]
+    assert [(i.category, i.score) for i in found] == [("human", 0.9), ("object", 0.8)]
     inner = np.s_[8:24, 12:32]  # the outer edges lie in one colour
     np.testing.assert_array_equal(found[0].mask[inner], np.broadcast_to(np.arange(12, 32) < 20, (16, 20)))
     np.testing.assert_array_equal(parts == 1, found[0].mask)

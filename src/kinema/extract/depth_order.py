@@ -126,8 +126,8 @@ def bodies_depth(bodies: Sequence[BodyMotion], cameras: Cameras) -> Float[np.nda
 def own_pixels(
     masks: Bool[np.ndarray, "T H W"], bodies: Bool[np.ndarray, "T H W"], frames: UInt8[np.ndarray, "T H W 3"]
 ) -> Bool[np.ndarray, "T H W"]:
-    """An object's masks without the pixels whose colour (CIELAB) is nearer to those of bodies beside it than to its own, which
-    are those well inside of it in all frames: masks bleed over hands and legs. bodies: where any is seen."""
+    """An object's masks without the pixels whose colour (CIELAB) is nearer to those of bodies beside it than to its own,
+    which are those well inside of it in all frames: masks bleed over hands and legs. bodies: where any is seen."""
     from scipy.spatial import KDTree
 
     side = max(frames.shape[1:3])
@@ -151,8 +151,8 @@ def in_seen_order(
     own: Bool[np.ndarray, "T H W"],
     drawn_m: Float[np.ndarray, "T H W"],
 ) -> Float[np.ndarray, " T"]:
-    """Depths of an object, changed where its masks cross the bodies as they are drawn (`bodies_depth`): in front of them where
-    one of its `own_pixels` lies on them, else behind."""
+    """Depths of an object, changed where its masks cross the bodies as they are drawn (`bodies_depth`): in front of them
+    where one of its `own_pixels` lies on them, else behind."""
     ordered = depth_m.copy()
     drawn = np.isfinite(drawn_m)
     for t in np.flatnonzero((masks & drawn).any((1, 2))):

@@ -87,7 +87,8 @@ def extract(
         if track.category == "object":
             depth_m = _steady_depth(track, observation.depth_m * scale)
             if drawn_m is not None:
-                own = own_pixels(masks[k], seen, video.frames)
+                # Where outlines are not to be trusted, colours at edges are not either.
+                own = own_pixels(masks[k], seen, video.frames) if config.outline_rounds else masks[k]
                 depth_m = in_seen_order(depth_m, masks[k], own, drawn_m)
                 masks[k] = own
             flat = np.broadcast_to(depth_m[:, None, None], masks[k].shape)

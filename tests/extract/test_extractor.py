@@ -8,6 +8,7 @@ import pytest
 from kinema.body.object_points import object_masks
 from kinema.errors import InputError
 from kinema.extract.extractor import extract
+from kinema.extract.fitting import QUICK, THOROUGH
 from kinema.extract.observation import Observation, Track
 from kinema.types import BodyMotion, ObjectMotion, Video
 from tests.extract.scenes import cameras_for, seen, walker
@@ -52,6 +53,27 @@ def test_a_person_and_a_ball_are_in_one_world_whatever_the_scale_of_the_depth():
     depth_of_person = person.root_translation_m @ T[0, 2, :3] + T[0, 2, 3]
     true_depth = truth.root_translation_m @ cameras.T_camera_world[0, 2, :3] + cameras.T_camera_world[0, 2, 3]
     assert np.abs(np.log(depth_of_ball / 3 / (depth_of_person / true_depth))).max() < 0.1
+
+
+@pytest.mark.parametrize(("config", "kept"), [(THOROUGH, False), (QUICK, True)])
+def test_fingers_are_taken_off_a_thing_but_not_by_the_colours_of_a_coarse_video(config, kept):
+    truth = walker(FRAMES)
+    observation = seen([truth], cameras_for([truth]))
+    (person,) = observation.tracks
+    y, x = np.indices((128, 128))
+    left, middle = person.boxes_px[:, 0] - 10, person.boxes_px[:, 1::2].mean(1)
+    whole = np.stack([(x - left[t]) ** 2 + (y - middle[t]) ** 2 < 81 for t in range(FRAMES)])
+    fingers = whole & (x > left[:, None, None] + 3)
+    pictures = blank().frames.copy()
+    pictures[whole & ~fingers], pictures[person.masks | fingers] = (200, 30, 30), (30, 30, 200)
+    depth = np.minimum(observation.depth_m, np.where(whole, np.float32(3), np.float32(np.inf)))
+    both = replace(observation, tracks=(person, replace(ball()[0], masks=whole)), depth_m=depth)
+    scene = extract(Video(pictures, 8.0), observation=both, config=config)
+    thing = scene.subjects[1].motion
+    assert isinstance(thing, ObjectMotion)
+    drawn = object_masks(thing, scene.cameras)
+    expected = whole if kept else whole & ~fingers
+    assert (drawn & expected).sum() / (drawn | expected).sum() > 0.85
 
 
 def test_a_ball_alone_lies_on_the_floor_under_its_own_mask():

@@ -7,6 +7,8 @@ near an edge count less. Input: a picture and a label for each pixel. Output: la
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 from jaxtyping import Int32, UInt8
@@ -24,7 +26,6 @@ PX_COSTS, NEAR_EDGE_COSTS = 0.5, 5.0
 CLEARLY, CLEARLY_WITHIN = 3.0, 16.0
 """By how much more another label's colours must be a pixel's for it to change; and where both are of one group, such as
 parts of a body, which may well be of one colour."""
-
 LEAST_KEPT = 0.5
 """A label that would lose more of its pixels in a round keeps all of them: what is thin has no inside to go by."""
 
@@ -58,6 +59,7 @@ def _edge_distance(labels: np.ndarray) -> np.ndarray:
     return cv2.distanceTransform((~rim).astype(np.uint8), cv2.DIST_L2, 3) + 1
 
 
+@cache
 def _around() -> np.ndarray:
     """[K,2] rows and columns to where colours are compared, the nearest first: all close by, every other one farther off."""
     steps = np.mgrid[-REACH_PX : REACH_PX + 1, -REACH_PX : REACH_PX + 1].reshape(2, -1).T

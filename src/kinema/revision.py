@@ -174,7 +174,10 @@ def _sees_parts(plan: Plan) -> bool:
 def extract_scene(plan: Plan, coarse: Video | None) -> Scene:
     """S2, first half: the subjects of the coarse video in the world; or of the picture, moved as the given motion."""
     if coarse is not None:
-        scene = without_doubtful_frames(extract(coarse, plan.prompt, of_the_picture(observe(coarse)), config=QUICK))
+        from kinema.extract.mini_perception import coarse_perception
+
+        seen = of_the_picture(observe(coarse, coarse_perception()))
+        scene = without_doubtful_frames(extract(coarse, plan.prompt, seen, config=QUICK))
         return replace(scene, cameras=coarse_fit(plan).undone(scene.cameras, hw_of(plan)))
     assert plan.motion is not None, "without a coarse video there is a motion"
     still = extract(Video(plan.picture[None], plan.preset.fps), plan.prompt)

@@ -8,6 +8,7 @@ import torch
 
 from kinema.body.skeleton import PART_IDS
 from kinema.errors import InputError
+from kinema.extract import mini_perception
 from kinema.extract.detection import Detection
 from kinema.extract.instances import box_of_mask, find_instances, find_keypoints
 from kinema.extract.keypoints import Keypoints
@@ -15,6 +16,7 @@ from kinema.extract.mini_perception import (
     SIDE_PX,
     Fit,
     MiniPerception,
+    coarse_perception,
     load_perception,
     save_perception,
     shipped_perception,
@@ -273,6 +275,17 @@ def test_the_shipped_network_sees_the_held_out_world():
     assert score["part_miou"] > 0.4
     assert score["pck_human"] > 0.75
     assert score["depth_error"] < 0.15
+
+
+def test_edges_of_a_coarse_video_are_mended_in_the_picture_alone(monkeypatch):
+    frames = World.load(split="test").sample(0).video.frames[:4]
+    mended = shipped_perception().parts(frames)
+    coarse = coarse_perception().parts(frames)
+    monkeypatch.setattr(mini_perception, "with_mended_edges", lambda picture, parts, instances: (parts, instances))
+    raw = MiniPerception(load_perception()).parts(frames)
+    assert (mended != raw).any((1, 2)).all()
+    np.testing.assert_array_equal(coarse[:1], mended[:1])
+    np.testing.assert_array_equal(coarse[1:], raw[1:])
 
 
 @pytest.mark.parametrize("grey", [0, 32, 64, 96, 128, 192, 255])

@@ -63,11 +63,12 @@ class MiniPerception:
 
     steady_frames  parts and masks are averaged over the picture and its mirror image, and along the motion over so many
                    frames before and after each one (`Steadied`)
+    mended_frames  edges are mended by the picture's colours in so many frames, from the first on; None: in all of them
     """
 
-    def __init__(self, net: PerceptionNet, steady_frames: int = 0):
+    def __init__(self, net: PerceptionNet, steady_frames: int = 0, mended_frames: int | None = None):
         self.net = channels_last(folded(net.eval().requires_grad_(False)).to(quick_dtype("cpu")))
-        self.steady_frames = steady_frames
+        self.steady_frames, self.mended_frames = steady_frames, mended_frames
         self._frames: np.ndarray | None = None
         self._seen: Seen | None = None
 
@@ -122,7 +123,7 @@ class MiniPerception:
 
     def _look(self, frames: np.ndarray) -> Seen:
         if self._seen is None or self._frames is not frames:
-            self._frames, self._seen = frames, look(self.net, frames, self.steady_frames)
+            self._frames, self._seen = frames, look(self.net, frames, self.steady_frames, self.mended_frames)
         return self._seen
 
 
@@ -183,7 +184,9 @@ def _shrinking(size: int, smaller: int) -> Tensor:
 
 
 @torch.inference_mode()
-def look(net: PerceptionNet, frames: UInt8[np.ndarray, "T H W 3"], steady_frames: int = 0) -> Seen:
+def look(
+    net: PerceptionNet, frames: UInt8[np.ndarray, "T H W 3"], steady_frames: int = 0, mended_frames: int | None = None
+) -> Seen:
     """One pass of the network over the frames, and the subjects in its maps."""
     fit = Fit.of(frames)
     pictures = np.stack([fit.there(f) for f in frames])
@@ -223,7 +226,9 @@ def look(net: PerceptionNet, frames: UInt8[np.ndarray, "T H W 3"], steady_frames
         found = find_instances(PART_OF_CLASS[large], peaks, shift)
         if small:
             found = [replace(i, mask=fit.back(i.mask)) for i in found]
-        parts, found = with_mended_edges(picture, PART_OF_CLASS[seen], found)
+        parts = PART_OF_CLASS[seen]
+        if mended_frames is None or len(part_ids) < mended_frames:
+            parts, found = with_mended_edges(picture, parts, found)
         part_ids.append(fit.back(parts))
         instances.append(found)
     best = {LABELS[c]: max(float(peaks[k].max()) for peaks in centres) for k, c in enumerate(CATEGORIES)}
@@ -264,12 +269,18 @@ def load_perception(path: str | Path = PERCEPTION_WEIGHTS) -> PerceptionNet:
 
 
 @cache
-def shipped_perception(steady_frames: int = 0) -> MiniPerception:
+def shipped_perception(steady_frames: int = 0, mended_frames: int | None = None) -> MiniPerception:
     """The shipped network, read once."""
-    return MiniPerception(load_perception(), steady_frames)
+    return MiniPerception(load_perception(), steady_frames, mended_frames)
 
 
 def steady_perception() -> MiniPerception:
     """The shipped network, with the mirror image and along the motion: better parts and masks of a finished video, for
     three times the time."""
     return shipped_perception(AWAY_FRAMES)
+
+
+def coarse_perception() -> MiniPerception:
+    """The shipped network for a coarse video: its colours tell where edges are in the given picture alone, the first
+    frame; what moves after it is painted too roughly."""
+    return shipped_perception(mended_frames=1)

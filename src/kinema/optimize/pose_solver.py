@@ -2,8 +2,8 @@
 
 Input: a pose, and pixels for the centres of some parts. Output: the pose changed, and how far each part is off.
 Levenberg-Marquardt over all joint rotations and the root. What it weighs: pixels; the turn of each joint against its
-stiffness; joint limits; feet that stand; the floor; the depth of what was moved. It is solved with the feet in place, as
-steps, as a leap, and turned round; which of these is taken also depends on how much of the parts is then seen.
+stiffness; joint limits; feet that stand; the floor; the depth of what was moved while they do. It is solved with the feet
+in place, as steps, as a leap, and turned round; which of these is taken also depends on how much of the parts is then seen.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from kinema.types import BodyMotion, Category
 PIXEL_SIGMA = 0.002
 """What counts as hitting a point: this share of the picture's longer side."""
 DEPTH_SIGMA_M = 0.3
-"""A moved part may come this much nearer or go farther."""
+"""A moved part may come this much nearer or go farther while the feet stay. By steps it goes with the body: what is drawn
+higher up in the picture may well stand on the floor, farther away."""
 ROOT_SIGMA_M = np.array([0.15, 0.15, 0.15])
 STEPS_SIGMA_M = np.array([1.0, 0.15, 1.0])
 """How readily the root goes somewhere: while the feet stay, and by steps."""
@@ -59,7 +60,7 @@ class Way:
 
 
 WAYS = (
-    Way(0), Way(8, "height"), Way(12, "nothing"), Way(12, "height", np.pi / 4), Way(12, "height", -np.pi / 4),
+    Way(0), Way(4, "height"), Way(12, "nothing"), Way(12, "height", np.pi / 4), Way(12, "height", -np.pi / 4),
 )  # fmt: skip
 """In the order of what they cost; found on where parts of validation clips went (docs/log.md)."""
 HIDDEN_COST, ENOUGH_SEEN = 20.0, 0.5
@@ -197,12 +198,14 @@ class _Problem:
         root_sigma = ROOT_SIGMA_M if stays == "place" else STEPS_SIGMA_M
         rows = [
             ((pixels - self.wanted_px) / pixel, slope @ by[:parts] / pixel),
-            ((depth - self.depth_m) / DEPTH_SIGMA_M, (along[:, None] @ by[:parts])[:, 0] / DEPTH_SIGMA_M),
             ((joints[sunk, 1] - self.floor_m[sunk]) / floor, by_joints[sunk, 1] / floor),
             (turn.ravel() / stiffness, identity[:-3] / stiffness[:, None]),
             ((root - self.root) / root_sigma, identity[-3:] / root_sigma[:, None]),
             (over / softness, by_over / softness),
         ]
+        if stays == "place":
+            along_by = (along[:, None] @ by[:parts])[:, 0]
+            rows.append(((depth - self.depth_m) / DEPTH_SIGMA_M, along_by / DEPTH_SIGMA_M))
         if stays != "nothing":
             axes = [0, 1, 2] if stays == "place" else [1]
             slid = (joints[self.standing] - self.feet_m)[:, axes]

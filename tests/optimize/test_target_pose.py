@@ -175,6 +175,18 @@ def test_who_has_far_to_go_walks_there_upright(punch):
     assert np.linalg.norm((joints(target) - joints(punch[0:1]))[0, FEET], axis=-1).min() > 0.3
 
 
+def test_a_foot_drawn_on_the_floor_farther_away_is_walked_to_instead_of_kicked_at(punch):
+    scene, away = scene_of(punch[:1]), np.array([0.9, 0, -1.5])
+    there = replace(punch[:1], root_translation_m=(punch.root_translation_m[:1] + away).astype(np.float32))
+    wanted = seen(there, PART_IDS["left_foot"], scene) - seen(punch[:1], PART_IDS["left_foot"], scene)
+    assert wanted[1] < -40  # pixels up, as if it were raised
+    target, misses = dragged(punch[:1], {"left_foot": wanted})
+    assert misses[0] < 1
+    pelvis, ankle, sole = joints(target)[0, [0, 7, 10]]
+    assert max(ankle[1], sole[1]) < 0.3
+    assert (pelvis - joints(punch[:1])[0, 0]) @ away > 0.6 * away @ away
+
+
 def test_a_part_goes_where_its_own_body_does_not_hide_it(punch, monkeypatch):
     scene = scene_of(punch[:1])
     lens = Lens(scene.cameras.K[-1], scene.cameras.T_camera_world[-1], scene.cameras.image_hw)

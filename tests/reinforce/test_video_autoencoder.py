@@ -79,10 +79,21 @@ def test_steps_between_latent_frames_are_spread_over_the_time_of_one():
 def test_what_moves_evenly_is_left_and_large_steps_are_taken_for_motion():
     even = of_numbers(*torch.arange(9.0) / 10)
     torch.testing.assert_close(deblocked(even, 1.0), even)
-    steps = of_numbers(0.0, *[0.8] * 4)
-    torch.testing.assert_close(deblocked(steps, 0.1), of_numbers(0.0375, 0.7625, 0.7875, 0.8, 0.8))
-    assert deblocked(steps, 0.0) is steps
-    assert deblocked(steps[:, :, :1], 1.0).shape[2] == 1
+    square = torch.zeros(1, 3, 9, 32, 64)
+    for t in range(9):
+        square[:, :, t, 8:24, 4 * t : 4 * t + 16] = 0.8
+    assert (deblocked(square, 0.1) - square).abs().max() < 0.1 * 3 / 8 + 1e-6
+    assert (deblocked(square, 1.0) - square).abs().max() > 0.1
+    assert deblocked(square, 0.0) is square
+    assert deblocked(square[:, :, :1], 1.0).shape[2] == 1
+
+
+def test_where_all_around_jumps_large_steps_are_spread_too():
+    stripes = 0.8 * torch.tensor([0.0, 1.0]).repeat_interleave(4).repeat(8).expand(1, 3, 9, 32, 64).clone()
+    stripes[:, :, 1:] = stripes[:, :, 1:].roll(4, -1)
+    spread = deblocked(stripes, 0.1)
+    torch.testing.assert_close(spread, deblocked(stripes, 2.0))
+    assert jumps(spread) < 0.3 * jumps(stripes)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput, DecoderTiny, IdentityDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
@@ -21,6 +22,13 @@ from torch import Tensor, nn
 
 BLOCK = (4, 8, 8)
 """Frames, rows and columns of pixels behind one latent."""
+AROUND_PX = 17
+"""Side of the square in which a change is compared with those before and after it."""
+JUMPS_FROM, JUMPS = 2.0, 3.0
+"""The picture jumps where it changes so many times as much as before and after: a little from the first on, wholly from the
+second."""
+LEAST_CHANGE = 0.01
+"""Added to what it changes before and after, pixels in -1..1: below it is noise."""
 
 
 class FourFrameAutoencoder(ModelMixin, ConfigMixin):
@@ -80,20 +88,30 @@ def deblocked(frames: Float[Tensor, "B 3 T H W"], most: float) -> Float[Tensor, 
 
     Latents that were made don't quite agree with their neighbours, so that the picture jumps every fourth frame. A step is
     the change there less the mean of the changes beside it, and is spread over the two frames on either side. In any
-    pixel it is at most `most` (pixels in -1..1): what is more is taken for a thing that moves. T is 4n+1.
+    pixel it is at most `most` (pixels in -1..1), what is more being taken for a thing that moves, but where all around jumps
+    (`JUMPS`): what moves does so before and after too. T is 4n+1.
     """
     if not most or frames.shape[2] == 1:
         return frames
     changes = frames.diff(dim=2)
     at, after = changes[:, :, :: BLOCK[0]], changes[:, :, 1 :: BLOCK[0]]
     before = torch.cat([after[:, :, :1], changes[:, :, BLOCK[0] - 1 : -1 : BLOCK[0]]], 2)
-    steps = (at - (before + after) / 2).clamp(-most, most)
+    usual = torch.maximum(_around(before), _around(after)) + LEAST_CHANGE
+    jumps = ((_around(at) / usual - JUMPS_FROM) / (JUMPS - JUMPS_FROM)).clamp(0, 1)
+    limit = torch.lerp(torch.full_like(jumps, most), torch.full_like(jumps, 2.0), jumps)[:, None]
+    steps = at - (before + after) / 2
+    steps = torch.minimum(torch.maximum(steps, -limit), limit)
     falling = torch.tensor([3 / 8, 1 / 8, 0, 0]).to(frames)[:, None, None]
     first = frames[:, :, :1] + falling[0] * steps[:, :, :1]
     blocks = frames[:, :, 1:].unflatten(2, (-1, BLOCK[0])) - falling * steps.unsqueeze(3)
     ends = torch.cat([steps[:, :, 1:], torch.zeros_like(steps[:, :, :1])], 2)
     blocks = blocks + falling.flip(0) * ends.unsqueeze(3)
     return torch.cat([first, blocks.flatten(2, 3)], 2)
+
+
+def _around(changes: Float[Tensor, "B 3 K H W"]) -> Float[Tensor, "B K H W"]:
+    """How much the picture changes around each pixel."""
+    return F.avg_pool2d(changes.abs().mean(1), AROUND_PX, 1, AROUND_PX // 2, count_include_pad=False)
 
 
 class _Residual(nn.Module):

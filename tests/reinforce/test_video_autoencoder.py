@@ -83,12 +83,16 @@ def test_what_moves_evenly_is_left_and_large_steps_are_taken_for_motion():
     for t in range(9):
         square[:, :, t, 8:24, 4 * t : 4 * t + 16] = 0.8
     assert (deblocked(square, 0.1) - square).abs().max() < 0.1 * 3 / 8 + 1e-6
+    moving = of_numbers(0.0, 0.5, 0.8, 0.8, 0.8)
+    torch.testing.assert_close(deblocked(moving, 0.1), of_numbers(0.0375, 0.4625, 0.7875, 0.8, 0.8))
     assert (deblocked(square, 1.0) - square).abs().max() > 0.1
     assert deblocked(square, 0.0) is square
     assert deblocked(square[:, :, :1], 1.0).shape[2] == 1
 
 
 def test_where_all_around_jumps_large_steps_are_spread_too():
+    steps = of_numbers(0.0, *[0.8] * 4)
+    torch.testing.assert_close(deblocked(steps, 0.1), of_numbers(0.3, 0.5, 0.7, 0.8, 0.8))
     stripes = 0.8 * torch.tensor([0.0, 1.0]).repeat_interleave(4).repeat(8).expand(1, 3, 9, 32, 64).clone()
     stripes[:, :, 1:] = stripes[:, :, 1:].roll(4, -1)
     spread = deblocked(stripes, 0.1)

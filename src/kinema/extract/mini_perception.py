@@ -270,8 +270,13 @@ def load_perception(path: str | Path = PERCEPTION_WEIGHTS) -> PerceptionNet:
 
 @cache
 def shipped_perception(steady_frames: int = 0, mended_frames: int | None = None) -> MiniPerception:
-    """The shipped network, read once."""
-    return MiniPerception(load_perception(), steady_frames, mended_frames)
+    """The shipped network, read once and the same one for all settings."""
+    return MiniPerception(_shipped_network(), steady_frames, mended_frames)
+
+
+@cache
+def _shipped_network() -> PerceptionNet:
+    return load_perception()
 
 
 def steady_perception() -> MiniPerception:

@@ -27,8 +27,8 @@ AROUND_PX = 17
 JUMPS_FROM, JUMPS = 2.0, 3.0
 """The picture jumps where it changes so many times as much as before and after: a little from the first on, wholly from the
 second."""
-LEAST_CHANGE = 0.01
-"""Added to what it changes before and after, pixels in -1..1: below it is noise."""
+LEAST_CHANGE, GREATEST_CHANGE = 0.01, 2.0
+"""Pixels in -1..1. The first is added to what it changes before and after: below it is noise."""
 
 
 class FourFrameAutoencoder(ModelMixin, ConfigMixin):
@@ -98,9 +98,8 @@ def deblocked(frames: Float[Tensor, "B 3 T H W"], most: float) -> Float[Tensor, 
     before = torch.cat([after[:, :, :1], changes[:, :, BLOCK[0] - 1 : -1 : BLOCK[0]]], 2)
     usual = torch.maximum(_around(before), _around(after)) + LEAST_CHANGE
     jumps = ((_around(at) / usual - JUMPS_FROM) / (JUMPS - JUMPS_FROM)).clamp(0, 1)
-    limit = torch.lerp(torch.full_like(jumps, most), torch.full_like(jumps, 2.0), jumps)[:, None]
-    steps = at - (before + after) / 2
-    steps = torch.minimum(torch.maximum(steps, -limit), limit)
+    limit = (most + (GREATEST_CHANGE - most) * jumps)[:, None]
+    steps = (at - (before + after) / 2).clamp(-limit, limit)
     falling = torch.tensor([3 / 8, 1 / 8, 0, 0]).to(frames)[:, None, None]
     first = frames[:, :, :1] + falling[0] * steps[:, :, :1]
     blocks = frames[:, :, 1:].unflatten(2, (-1, BLOCK[0])) - falling * steps.unsqueeze(3)
